@@ -1,0 +1,40 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# dvc and the stages call `python`: the one of the virtual environment
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test lint requirements clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+.venv: $(VENV)/installed  ## create the virtual environment and install everything, pinned
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("semireal needs Python 3.11 or newer: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --quiet --requirement requirements.txt
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+repro: .venv  ## run the whole graph on the embedded demo, offline, and print what came out
+	dvc repro
+	dvc metrics show
+
+test: .venv lint  ## everything CI runs: ruff, mypy, pytest
+	pytest
+
+lint: .venv  ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+requirements: .venv  ## compile requirements.in to requirements.txt
+	pip-compile --quiet --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.txt requirements.in
+
+clean:  ## remove what the stages left to resume from (not the data, not the virtual environment)
+	rm -rf .work
