@@ -1,0 +1,231 @@
+"""The parameters: one declared schema, checked before any work starts.
+
+Each section of params.yaml is a dataclass here; values, ranges and the meaning of a key are declared once, with
+`param`. Unknown and missing keys are refused.
+"""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from semireal.errors import UserError
+
+FILE = Path("params.yaml")
+T = TypeVar("T")
+
+
+def param(
+    doc: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] | None = None
+) -> Any:
+    """Declare a parameter: its meaning and what it may be (bounds included)."""
+    return dataclasses.field(metadata={"doc": doc, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What the 2022 report did and measured for this character, to compare with."""
+
+    epochs: int = param("epochs it trained", low=1)
+    photo_ratio: float | None = param("share of photos in its training set; null = not known", low=0, high=1)
+    fid: float | None = param("its FID", low=0)
+    inception_score: float | None = param("its Inception Score", low=1)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Face detection and the square around a face."""
+
+    score: float = param("least confidence of a face", low=0.1, high=1)
+    detect_size: int = param("longer side of the image given to the detector, px", low=64, high=4096)
+    faces: str = param("which faces of an image to take", choices=("largest", "all"))
+    margin: float = param("border on each side of the face, in sides of its box", low=0, high=3)
+    lift: float = param("how far the square is moved up, in sides of the box", low=-1, high=1)
+    min_face: int = param("smaller faces are left out, px", low=1)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """The format of the dataset."""
+
+    size: int = param("side of the images, px", low=8, high=2048)
+    quality: int = param("JPEG quality", low=50, high=100)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which images are good enough."""
+
+    min_bytes: int = param("smaller JPEG files are left out (the report: 40 kB at 512 px)", low=0)
+    min_side: int = param("smaller crops, before scaling, are left out, px", low=1)
+    min_sharpness: float = param("least variance of the Laplacian at 256 px", low=0)
+
+
+@dataclass(frozen=True)
+class Dedupe:
+    """What counts as the same picture."""
+
+    max_distance: int = param(
+        "perceptual hashes up to so many of 256 bits apart are one picture", low=0, high=128
+    )
+
+
+@dataclass(frozen=True)
+class Train:
+    """StyleGAN2 and its training."""
+
+    epochs: int = param("how long to train; one epoch = 1000 images shown", low=1)
+    photo_ratio: float | None = param(
+        "share of photos in the training mixture; null = as found", low=0, high=1
+    )
+    resolution: int = param("side of the generated images, px; a power of two", low=8, high=1024)
+    z_dim: int = param("size of the latent z", low=1)
+    w_dim: int = param("size of the intermediate latent w", low=1)
+    mapping_layers: int = param("layers of the mapping network", low=1, high=16)
+    channel_base: int = param("channels at a resolution = channel_base / resolution ...", low=16)
+    channel_max: int = param("... but at most so many", low=1)
+    batch: int = param("images per step", low=1)
+    lr: float = param("learning rate of both networks", low=1e-8, high=1)
+    r1_gamma: float = param("weight of the R1 penalty", low=0)
+    r1_interval: int = param("steps between R1 penalties", low=1)
+    pl_weight: float = param("weight of the path length penalty", low=0)
+    pl_interval: int = param("steps between path length penalties", low=1)
+    ema_kimg: float = param("half-life of the averaged generator, thousands of images", low=0)
+    ema_rampup: float | None = param("half-life is at most this share of the images seen; null = off", low=0)
+    style_mixing: float = param("probability of mixing two latents", low=0, high=1)
+    mirror: bool = param("show images mirrored half of the time")
+    snapshot_epochs: int = param("epochs between sample grids", low=1)
+    init: str | None = param("checkpoint to start from (transfer learning); null = from scratch")
+    device: str = param("where to train", choices=("auto", "cpu", "cuda"))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The pictures to look at."""
+
+    psi: float = param("truncation: 0 = the average face, 1 = as trained", low=-2, high=2)
+    seeds: int = param("how many single images, from seed 0 on", low=1, high=100_000)
+    psi_steps: int = param("pictures in the psi row, from 0 to 1", low=2, high=64)
+    mix_rows: int = param("rows and columns of the style-mixing grid", low=1, high=32)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Metrics."""
+
+    images: int = param("generated images to compare with the dataset, at psi = 1", low=2)
+    neighbours: int = param("k of precision and recall", low=1, high=100)
+    inception: str | None = param(
+        "2015 Inception weights for fid, kid and inception_score: a path, `download`, or null = leave them out"
+    )
+
+
+@dataclass(frozen=True)
+class Params:
+    """All of params.yaml."""
+
+    name: str = param("the character")
+    collection: str = param("the raw collection under data/raw")
+    seed: int = param("seed of everything random", low=0)
+    paper: Paper = param("what the report did")
+    crop: Crop = param("stage crop")
+    resize: Resize = param("stage resize")
+    filter: Filter = param("stage filter")
+    dedupe: Dedupe = param("stage dedupe")
+    train: Train = param("stage train")
+    sample: Sample = param("stage sample")
+    evaluate: Evaluate = param("stage evaluate")
+
+
+def load(path: Path = FILE) -> Params:
+    """Read and check params.yaml; raises UserError naming key, value and what is allowed."""
+    params = parse(Params, load_yaml(path), "")
+    _check_together(params)
+    return params
+
+
+def load_yaml(path: Path) -> Any:
+    """Content of a YAML file; raises UserError if it is missing or cannot be read."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def parse(kind: type[T], given: Any, where: str) -> T:
+    """Build the dataclass `kind` from a mapping, refusing unknown, missing and impossible values.
+
+    where: prefix of the keys in messages.
+    """
+    if not isinstance(given, dict):
+        raise UserError(f"{where or FILE}: found {given!r}, need a section with keys")
+    prefix = f"{where}." if where else ""
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = [key for key in given if key not in fields]
+    if unknown:
+        raise UserError(f"{prefix}{unknown[0]}: unknown parameter; known here: {', '.join(fields)}")
+    missing = [key for key in fields if key not in given]
+    if missing:
+        raise UserError(f"{prefix}{missing[0]}: missing parameter")
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, field in fields.items():
+        if dataclasses.is_dataclass(hints[key]):
+            values[key] = parse(hints[key], given[key], prefix + key)
+        else:
+            values[key] = _value(given[key], hints[key], field.metadata, prefix + key)
+    return kind(**values)
+
+
+def _value(value: Any, hint: Any, meta: typing.Mapping[str, Any], key: str) -> Any:
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and types.NoneType in allowed:
+        return None
+    # YAML reads 1 as int where 1.0 is meant, and true is an int to Python
+    if float in allowed and type(value) is int:
+        value = float(value)
+    good = type(value) in allowed
+    low, high, choices = meta["low"], meta["high"], meta["choices"]
+    if good and choices:
+        good = value in choices
+    if good and isinstance(value, (int, float)) and not isinstance(value, bool):
+        good = (low is None or value >= low) and (high is None or value <= high)  # false for NaN with a bound
+    if not good:
+        raise UserError(f"{key}: found {value!r}, need {_need(allowed, low, high, choices)}")
+    return value
+
+
+def _need(
+    allowed: tuple[Any, ...], low: float | None, high: float | None, choices: tuple[str, ...] | None
+) -> str:
+    if choices:
+        return "one of " + ", ".join(choices)
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        bool: "true or false",
+        types.NoneType: "null",
+    }
+    text = " or ".join(names[kind] for kind in allowed)
+    if low is not None:
+        text += f" from {low:g}" + (f" to {high:g}" if high is not None else " up")
+    return text
+
+
+def _check_together(params: Params) -> None:
+    train = params.train
+    if train.resolution & (train.resolution - 1):
+        raise UserError(
+            f"train.resolution: found {train.resolution}, need a power of two (64, 128, 256, 512, ...)"
+        )
+    if train.resolution > params.resize.size:
+        raise UserError(
+            f"train.resolution: found {train.resolution}, need at most resize.size = {params.resize.size}"
+        )

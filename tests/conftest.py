@@ -1,0 +1,71 @@
+"""Fixtures that several test files use."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semireal import manifest
+from semireal.images import Pixels
+from semireal.manifest import Row
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Real images, weights and reference tensors that lie beside the checkout, if they do."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no {SHARED}: real images and reference tensors are not here")
+    return SHARED
+
+
+@pytest.fixture
+def work_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A temporary folder as the current directory and as DVC's root."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def texture(seed: int, height: int = 64, width: int = 64) -> Pixels:
+    """A random picture with structure at all scales, so that different seeds have different hashes."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        np.asarray(
+            Image.fromarray(rng.integers(0, 256, (n, n, 3), dtype=np.uint8)).resize((width, height)),
+            dtype=float,
+        )
+        for n in (3, 7, 16, 40)
+    ]
+    mean: Pixels = np.clip(np.mean(layers, axis=0) * 2 - 128, 0, 255).astype(np.uint8)
+    return mean
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> Callable[..., Path]:
+    """Write a small dataset: a list of images with their domains (and more columns), manifest included."""
+
+    def make(name: str, pictures: list[tuple[Pixels, dict[str, Any]]], suffix: str = ".png") -> Path:
+        folder = tmp_path / name
+        (folder / "images").mkdir(parents=True)
+        rows: list[Row] = []
+        for index, (img, more) in enumerate(pictures):
+            file = f"images/{index:04d}{suffix}"
+            Image.fromarray(img).save(folder / file)
+            row = {
+                "id": f"{index:04d}",
+                "domain": "photo",
+                "source": "s",
+                "crop_side": img.shape[0],
+                "bytes": 1,
+            }
+            rows.append(manifest.kept(row | more, file=file))
+        manifest.save(folder, rows, "test", "")
+        return folder
+
+    return make

@@ -1,0 +1,132 @@
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.utils.hydra import compose_and_dump
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import ROOT
+from semireal import params
+from semireal.errors import UserError
+
+COMMITTED: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+CHARACTERS = sorted(path.stem for path in (ROOT / "experiments" / "character").glob("*.yaml"))
+
+
+def compose(target: Path, *overrides: str) -> params.Params:
+    """What `dvc exp run -S ...` writes to params.yaml, checked."""
+    compose_and_dump(str(target), str(ROOT / "experiments"), None, "config", "", list(overrides))
+    return params.load(target)
+
+
+def changed(tmp_path: Path, key: str, value: Any) -> Path:
+    """The committed parameters with one value changed; `key` is dotted."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    *sections, last = key.split(".")
+    part = content
+    for section in sections:
+        part = part[section]
+    part[last] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_committed_params_are_the_default_composition(tmp_path: Path) -> None:
+    assert compose(tmp_path / "params.yaml") == params.load(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize("profile", ["demo", "full"])
+@pytest.mark.parametrize("character", CHARACTERS)
+def test_every_character_and_profile_is_valid(tmp_path: Path, character: str, profile: str) -> None:
+    found = compose(tmp_path / "params.yaml", f"character={character}", f"profile={profile}")
+    assert found.collection == f"{'demo' if profile == 'demo' else 'web'}/{character}"
+    assert (ROOT / "experiments" / "sources" / f"{found.collection}.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("character", "epochs", "photo_ratio"),
+    [("geralt", 52, 0.5), ("wonder_woman", 28, 0.36), ("elf", 108, None)],
+)
+def test_full_profile_carries_the_settings_of_the_report(
+    tmp_path: Path, character: str, epochs: int, photo_ratio: float | None
+) -> None:
+    found = compose(tmp_path / "params.yaml", f"character={character}", "profile=full")
+    assert (found.train.epochs, found.train.photo_ratio) == (epochs, photo_ratio)
+    assert (found.train.resolution, found.resize.size, found.sample.psi) == (512, 512, 0.5)
+    assert (found.filter.min_bytes, found.train.mirror) == (40_000, True)
+    assert found.train.init
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.epochz", 3, r"train\.epochz: unknown parameter; known here: epochs"),
+        ("trian", {}, r"trian: unknown parameter"),
+        ("train.epochs", 0, r"train\.epochs: found 0, need a whole number from 1 up"),
+        ("train.epochs", 1.5, r"train\.epochs: found 1\.5, need a whole number"),
+        ("train.epochs", True, r"train\.epochs: found True, need a whole number"),
+        ("train.epochs", None, r"train\.epochs: found None"),
+        ("train.mirror", 1, r"train\.mirror: found 1, need true or false"),
+        ("train.photo_ratio", 1.2, r"train\.photo_ratio: found 1\.2, need a number or null from 0 to 1"),
+        ("train.photo_ratio", float("nan"), r"train\.photo_ratio: found nan"),
+        ("train.resolution", 96, r"train\.resolution: found 96, need a power of two"),
+        ("train.resolution", 1024, r"train\.resolution: found 1024, need at most resize\.size = 512"),
+        ("crop.faces", "some", r"crop\.faces: found 'some', need one of largest, all"),
+        ("crop", 3, r"crop: found 3, need a section with keys"),
+        ("sample.psi", "half", r"sample\.psi: found 'half', need a number from -2 to 2"),
+    ],
+)
+def test_bad_values_are_named(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        params.load(changed(tmp_path, key, value))
+
+
+def test_missing_key_is_named(tmp_path: Path) -> None:
+    content = {key: value for key, value in COMMITTED.items() if key != "dedupe"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=r"dedupe: missing parameter"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_whole_numbers_pass_as_numbers(tmp_path: Path) -> None:
+    found = params.load(changed(tmp_path, "sample.psi", 1))
+    assert found.sample.psi == 1.0
+    assert isinstance(found.sample.psi, float)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "", "a: b: c"])
+def test_broken_file_is_one_clear_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        params.load(tmp_path / "params.yaml")
+    assert "params.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.sampled_from(["crop.score", "train.batch", "train.init", "sample.psi", "train.mirror", "crop"]),
+    ANYTHING,
+)
+def test_no_value_escapes_the_check(key: str, value: Any) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    *sections, last = key.split(".")
+    part = content
+    for section in sections:
+        part = part[section]
+    part[last] = value
+    with contextlib.suppress(UserError):
+        found = params.parse(params.Params, content, "")
+        assert 0.1 <= found.crop.score <= 1
+        assert found.train.batch >= 1
+        assert isinstance(found.train.mirror, bool)
