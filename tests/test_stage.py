@@ -1,0 +1,74 @@
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from semireal import stage
+
+
+def run_script(body: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    code = f"from semireal import errors, stage\ndef main():\n    {body}\nstage.run(main)"
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_user_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    done = run_script("raise errors.UserError('crop.score: found 7')", tmp_path)
+    assert (done.returncode, done.stderr) == (2, "error: crop.score: found 7\n")
+
+
+def test_ctrl_c_is_exit_code_130(tmp_path: Path) -> None:
+    done = run_script("raise KeyboardInterrupt", tmp_path)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+
+
+def test_bugs_keep_their_traceback(tmp_path: Path) -> None:
+    done = run_script("1 / 0", tmp_path)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_output_replaces_the_old_one_whole(work_root: Path) -> None:
+    out = work_root / "data" / "x"
+    out.mkdir(parents=True)
+    (out / "old").touch()
+    with stage.output(out) as folder:
+        (folder / "new").touch()
+        assert (out / "old").exists()
+    assert [f.name for f in out.iterdir()] == ["new"]
+
+
+def test_output_is_left_alone_when_the_stage_fails(work_root: Path) -> None:
+    out = work_root / "x"
+    out.mkdir()
+    (out / "old").touch()
+    with pytest.raises(ZeroDivisionError), stage.output(out) as folder:
+        (folder / "new").touch()
+        raise ZeroDivisionError
+    assert [f.name for f in out.iterdir()] == ["old"]
+    assert not any((work_root / ".work" / "out").iterdir())
+
+
+def test_work_is_kept_and_held_by_one(work_root: Path) -> None:
+    with stage.work("train", "k") as folder:
+        (folder / "state").touch()
+        waiting = threading.Thread(target=lambda: stage.work("train", "k").__enter__(), daemon=True)
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert (work_root / ".work/train/k/state").exists()
+
+
+def test_keys_follow_content(tmp_path: Path) -> None:
+    assert stage.key_of({"a": 1, "b": 2}) == stage.key_of({"b": 2, "a": 1})
+    assert stage.key_of(1) != stage.key_of(2)
+    (tmp_path / "a.py").write_text("x")
+    before = stage.key_of_code(tmp_path)
+    (tmp_path / "a.py").write_text("y")
+    assert stage.key_of_code(tmp_path) != before
