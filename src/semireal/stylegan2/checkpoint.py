@@ -1,0 +1,167 @@
+"""Files of trained generators and of whole training states: safetensors with JSON in the metadata.
+
+A file is complete or absent (temporary name, then rename), and equal content gives equal bytes.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from semireal.errors import UserError
+from semireal.stylegan2.networks import Config, Discriminator, Generator
+
+VERSION = 1
+METADATA = "semireal"  # one key only: safetensors does not promise an order of several
+ADAM = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclasses.dataclass
+class State:
+    """Everything that the next training step depends on, except configuration and data, which `key` names.
+
+    nimg: images shown so far; step: iterations so far; pl_mean: running mean of path lengths [];
+    history: one row of plain numbers per epoch.
+    """
+
+    G: Generator
+    D: Discriminator
+    G_ema: Generator
+    opt_g: torch.optim.Optimizer
+    opt_d: torch.optim.Optimizer
+    pl_mean: Tensor
+    key: str
+    nimg: int = 0
+    step: int = 0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+def save_generator(path: Path, G: Generator, config: Config, extra: dict[str, Any]) -> None:
+    """Write weights and buffers of G, with its configuration and any JSON-like extra."""
+    _write(path, "generator", G.state_dict(), {"config": dataclasses.asdict(config), "extra": extra})
+
+
+def load_generator(path: Path) -> Generator:
+    """Read a generator for inference; UserError where the file is damaged or does not fit."""
+    tensors, info = _read(path, "generator")
+    try:
+        config = Config(**info["config"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: no valid configuration ({error}). Make the file again") from error
+    with torch.device("meta"):  # no random initialisation
+        G = Generator(config)
+    G.to_empty(device="cpu")
+    load_weights(G, tensors, str(path))
+    return G.eval().requires_grad_(False)
+
+
+def load_start(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    """Read what transfer learning starts from: state dicts of the (averaged) generator and the discriminator.
+
+    The file is a training state, or a generator, which has no discriminator.
+    """
+    tensors, info = _read(path, "generator", "state")
+    if info["kind"] == "generator":
+        return tensors, None
+    return _under("G_ema", tensors), _under("D", tensors)
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Load a state dict into module; a UserError lists all missing, unexpected and misshapen tensors."""
+    wanted = module.state_dict()
+    faults = [f"{name} is missing" for name in sorted(wanted.keys() - tensors.keys())]
+    faults += [f"{name} is unexpected" for name in sorted(tensors.keys() - wanted.keys())]
+    faults += [
+        f"{name} is {list(tensors[name].shape)} and not {list(wanted[name].shape)}"
+        for name in sorted(wanted.keys() & tensors.keys())
+        if tensors[name].shape != wanted[name].shape
+    ]
+    if faults:
+        raise UserError(f"{origin}: weights do not fit the network: {'; '.join(faults)}")
+    module.load_state_dict(tensors)
+
+
+def save_state(path: Path, state: State) -> None:
+    """Write a whole training state."""
+    tensors = {"pl_mean": state.pl_mean}
+    for part, module in _networks(state).items():
+        tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
+    for part, module, optimizer in _optimizers(state):
+        for name, parameter in module.named_parameters():
+            moments = optimizer.state.get(parameter, {})
+            tensors |= {f"{part}.{name}.{kind}": moments[kind] for kind in ADAM if kind in moments}
+    info = {"key": state.key, "nimg": state.nimg, "step": state.step, "history": state.history}
+    _write(path, "state", tensors, info)
+
+
+def load_state(path: Path, state: State, most_epochs: int) -> bool:
+    """Read a training state into `state`, whose networks and key say what is expected; else UserError.
+
+    A state of more than most_epochs is not read; gives whether it was.
+    """
+    tensors, info = _read(path, "state")
+    if info["key"] != state.key:
+        raise UserError(
+            f"{path}: found a training with other parameters or data ({info['key']}, need {state.key}). "
+            "Start over in another folder or remove this one"
+        )
+    if len(info["history"]) > most_epochs:
+        return False
+    for part, module in _networks(state).items():
+        load_weights(module, _under(part, tensors), f"{path}: {part}")
+    for part, module, optimizer in _optimizers(state):
+        moments = _under(part, tensors)
+        loaded = {}
+        for i, (name, _) in enumerate(module.named_parameters()):
+            found = {kind: moments[f"{name}.{kind}"] for kind in ADAM if f"{name}.{kind}" in moments}
+            if found:
+                loaded[i] = found
+        optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
+    state.pl_mean = tensors["pl_mean"].to(state.pl_mean)
+    state.nimg, state.step, state.history = info["nimg"], info["step"], info["history"]
+    return True
+
+
+def _networks(state: State) -> dict[str, nn.Module]:
+    return {"G": state.G, "D": state.D, "G_ema": state.G_ema}
+
+
+def _optimizers(state: State) -> list[tuple[str, nn.Module, torch.optim.Optimizer]]:
+    return [("opt_g", state.G, state.opt_g), ("opt_d", state.D, state.opt_d)]
+
+
+def _under(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], info: dict[str, Any]) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps({"kind": kind, "version": VERSION, **info}, sort_keys=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(plain, partial, {METADATA: text})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path, *kinds: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, "pt") as file:
+            info = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path}: missing or damaged ({error}). Make or fetch the file again") from error
+    kind, version = info.get("kind"), info.get("version")
+    if kind not in kinds or version != VERSION:
+        need = " or ".join(kinds)
+        raise UserError(f"{path}: found {kind} version {version}, need {need} version {VERSION}. Make it again")
+    return tensors, info

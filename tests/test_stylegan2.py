@@ -1,0 +1,413 @@
+import ast
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from semireal.errors import UserError
+from semireal.stylegan2 import Config, Discriminator, Generator, load_generator, loss, ops, save_generator
+from semireal.stylegan2.networks import build_discriminator, build_generator
+
+TINY = Config(img_resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8)
+# Some inputs of the single operations were stored rounded to float32 after the float64 outputs were made.
+ROUNDED = 1e-6
+Case = dict[str, NDArray[Any]]
+
+
+@pytest.fixture
+def small(shared: Path) -> Case:
+    with np.load(shared / "reference" / "stylegan2_small.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture
+def small_ops(shared: Path) -> Case:
+    with np.load(shared / "reference" / "ops_ada.npz") as file:
+        return {name: file[name] for name in file.files if "/ada/" not in name}
+
+
+class Reference:
+    """The public implementation's networks in one precision, with its inputs and outputs."""
+
+    def __init__(self, case: Case, dtype: torch.dtype) -> None:
+        self.case = case
+        self.dtype = dtype
+        self.kind = "f32" if dtype == torch.float32 else "f64"
+        self.tolerance = 1e-4 if dtype == torch.float32 else 1e-8
+        size = int(case["cfg/z_dim_w_dim"])
+        names = ("img_resolution", "mapping_layers", "channel_base", "channel_max")
+        config = Config(z_dim=size, w_dim=size, **{name: int(case[f"cfg/{name}"]) for name in names})
+        self.G = Generator(config)
+        self.D = Discriminator(config)
+        for letter, network in (("G", self.G), ("D", self.D)):
+            prefix = f"{letter}/"
+            weights = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in case.items() if k.startswith(prefix)}
+            network.load_state_dict(weights, strict=True)
+            network.to(dtype)
+
+    def tensor(self, name: str) -> Tensor:
+        return torch.from_numpy(self.case[f"in/{name}"]).to(self.dtype)
+
+    def check(self, name: str, found: Tensor) -> None:
+        """Compare with a stored output, relative to its largest value; not all are stored in float64."""
+        if f"{self.kind}/{name}" in self.case:
+            need = self.case[f"{self.kind}/{name}"]
+            scale = float(np.abs(need).max())
+            np.testing.assert_allclose(found.detach().numpy(), need, rtol=0, atol=self.tolerance * scale, err_msg=name)
+
+    def check_gradients(self, name: str, value: Tensor, network: torch.nn.Module, names: str) -> None:
+        parameters = dict(network.named_parameters())
+        ordered = [parameters[key] for key in self.case[f"names/{names}"]]
+        grads = torch.autograd.grad(value, ordered, allow_unused=True)
+        norms = [0.0 if g is None else float(g.double().norm()) for g in grads]
+        dots = [
+            0.0 if g is None else float((g * p.detach()).double().sum()) for g, p in zip(grads, ordered, strict=True)
+        ]
+        single = self.dtype == torch.float32
+        for kind, found in (("grad_l2", norms), ("grad_dot_param", dots)):
+            need = self.case[f"{self.kind}/{name}_{kind}"]
+            rtol, atol = (1e-3, 2e-5) if single else (1e-8, 1e-12)
+            np.testing.assert_allclose(found, need, rtol=rtol, atol=atol, err_msg=f"{name} {kind}")
+        # The public loop multiplies the regularised network's output by zero and adds it, so that a few
+        # parameters have a gradient of zero where ours have none; the training loop fills those in.
+        none = np.array([g is None for g in grads])
+        stored = self.case[f"{self.kind}/{name}_grad_none"]
+        assert (none | ~stored).all(), name
+        assert not (none & ~stored & (self.case[f"{self.kind}/{name}_grad_l2"] != 0)).any(), name
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def reference(request: pytest.FixtureRequest, small: Case) -> Reference:
+    return Reference(small, request.param)
+
+
+def test_reference_mapping(reference: Reference) -> None:
+    z = reference.tensor("z")
+    mapping = reference.G.mapping
+    assert reference.G.synthesis.num_ws == int(reference.case["cfg/num_ws"])
+    reference.check("w", mapping(z)[:, 0])
+    reference.check("w_psi0.5", mapping(z, psi=0.5)[:, -1])
+    reference.check("w_psi0.7", mapping(z, psi=0.7)[:, 0])
+    reference.check("w_psi0.5_cutoff4", mapping(z, psi=0.5, cutoff=4))
+
+
+def test_reference_images_and_logits(reference: Reference) -> None:
+    G, D, z = reference.G, reference.D, reference.tensor("z")
+    for psi in ("1", "0.7", "0.5"):
+        img = G(z, psi=float(psi), noise="const")
+        reference.check(f"img_psi{psi}", img)
+        reference.check(f"logits_img_psi{psi}", D(img))
+    reference.check("img_nonoise_psi1", G(z, noise="none"))
+    cutoff = int(reference.case["in/mix_cutoff"])
+    mixed = torch.cat([G.mapping(z)[:, :cutoff], G.mapping(reference.tensor("z_mix"))[:, cutoff:]], dim=1)
+    reference.check("ws_mixed", mixed)
+    reference.check("img_mixed", G.synthesis(mixed))
+    reference.check("logits_real", D(reference.tensor("x_real")))
+
+
+def test_reference_adversarial_losses(reference: Reference) -> None:
+    G, D = reference.G, reference.D
+    fake = G(reference.tensor("z"))
+    value = loss.g_main(D(fake))
+    reference.check("loss_Gmain", value)
+    reference.check_gradients("Gmain", value, G, "G_params")
+    loss_fake, loss_real = loss.d_main(D(fake.detach()), D(reference.tensor("x_real")))
+    reference.check("loss_Dgen", loss_fake)
+    reference.check("loss_Dreal", loss_real)
+    reference.check("loss_Dmain", loss_fake + loss_real)
+    reference.check_gradients("Dmain", loss_fake + loss_real, D, "D_params")
+
+
+def test_reference_r1(reference: Reference) -> None:
+    real = reference.tensor("x_real").requires_grad_(True)
+    logits = reference.D(real)
+    (grads,) = torch.autograd.grad(logits.sum(), real, retain_graph=True)
+    reference.check("r1_grads_sample0", grads[0])
+    penalty = loss.r1_penalty(logits, real)
+    reference.check("r1_penalty_per_sample", penalty)
+    reference.check("loss_Dr1_gamma1", penalty.mean() / 2)
+    reference.check_gradients("Dr1", penalty.mean() / 2, reference.D, "D_params")
+
+
+def test_reference_path_length(reference: Reference) -> None:
+    G, cutoff = reference.G, int(reference.case["in/mix_cutoff"])
+    z, z_mix = reference.tensor("z")[:4], reference.tensor("z_mix")[:4]
+    ws = torch.cat([G.mapping(z)[:, :cutoff], G.mapping(z_mix)[:, cutoff:]], dim=1)
+    reference.check("pl_ws", ws)
+    start = torch.zeros([], dtype=reference.dtype)
+    penalty, mean = loss.path_length(G.synthesis(ws), ws, reference.tensor("pl_noise_raw"), start)
+    reference.check("pl_penalty_per_sample", penalty)
+    reference.check("pl_mean_after_first_update", mean)
+    reference.check("loss_Gpl", penalty.mean() * 2)
+    reference.check_gradients("Gpl", penalty.mean() * 2, G, "G_params")
+
+
+def pair(value: Any) -> list[int]:
+    return value if isinstance(value, list) else [value, value]
+
+
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_reference_resampling(small_ops: Case, kind: str) -> None:
+    def given(name: str) -> Tensor:
+        return torch.from_numpy(small_ops[f"in/{name}"]).to(torch.float32 if kind == "f32" else torch.float64)
+
+    def check(name: str, found: Tensor) -> None:
+        atol = 1e-5 if kind == "f32" else ROUNDED
+        np.testing.assert_allclose(found.numpy(), small_ops[f"{kind}/{name}"], rtol=0, atol=atol, err_msg=name)
+
+    for line in small_ops["names/upfirdn2d_cases"]:
+        name, text = str(line).split(": ")
+        options = dict(part.split("=", 1) for part in text.replace(", ", ",").split())
+        f = given(f"upfirdn2d/{options.pop('f')}")
+        values = {key: ast.literal_eval(value) for key, value in options.items()}
+        padding = values["padding"] if isinstance(values["padding"], list) else [values["padding"]] * 4
+        found = ops.upfirdn2d(
+            given("upfirdn2d/x"),
+            f,
+            pair(values["up"]),
+            pair(values["down"]),
+            padding,
+            values["flip_filter"],
+            values["gain"],
+        )
+        check(f"upfirdn2d/{name}", found)
+
+    x, f = given("resample/x"), given("upfirdn2d/f1331")
+    check("resample/upsample2d_f1331", ops.upsample2d(x, f))
+    check("resample/downsample2d_f1331", ops.filter2d(x, f, padding=1, stride=2))
+
+    x, w3, w1 = given("conv/x"), given("conv/w3"), given("conv/w1")
+    check("conv/w3_up2_down1", ops.conv2d_up(x, w3, f))
+    check("conv/w3_up2_flipTrue", ops.conv2d_up(x, w3.flip([2, 3]), f))
+    check("conv/w3_up1_down2", ops.conv2d_down(x, w3, f))
+    check("conv/w1_up1_down2", ops.conv2d_down(x, w1, f))
+
+
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_reference_layers(small_ops: Case, kind: str) -> None:
+    def given(name: str) -> Tensor:
+        return torch.from_numpy(small_ops[f"in/{name}"]).to(torch.float32 if kind == "f32" else torch.float64)
+
+    def check(name: str, found: Tensor) -> None:
+        atol = 2e-5 if kind == "f32" else ROUNDED
+        np.testing.assert_allclose(found.numpy(), small_ops[f"{kind}/{name}"], rtol=0, atol=atol, err_msg=name)
+
+    x, w3, w1, styles = (given(f"modconv/{name}") for name in ("x", "w3", "w1", "styles"))
+    f, noise8, noise16 = given("upfirdn2d/f1331"), given("modconv/noise8"), given("modconv/noise16")
+    for form in ("fused", "nonfused"):
+        check(f"modconv/w3_demod_{form}", ops.modulated_conv2d(x, w3, styles))
+        check(f"modconv/w3_demod_noise_{form}", ops.modulated_conv2d(x, w3, styles, noise=noise8))
+        up = ops.modulated_conv2d(x, w3, styles, noise=noise16, up_filter=f)
+        check(f"modconv/w3_up2_demod_noise_{form}", up)
+        check(f"modconv/w1_nodemod_{form}", ops.modulated_conv2d(x, w1, styles, demodulate=False))
+
+    x, b = given("bias_act/x"), given("bias_act/b")[:, None, None]
+    check("bias_act/lrelu", ops.leaky_relu((x + b) * ops.SQRT2))
+    check("bias_act/lrelu_gain0.5_clamp1", ops.leaky_relu((x + b) * 0.5, clamp=1))
+
+    x = given("mbstd/x")
+    for group in (2, 4, 8, None):
+        for channels in (1, 2):
+            check(f"mbstd/group{group}_chan{channels}", ops.minibatch_std(x, group, channels))
+    check("mbstd/batch3_group4_chan1", ops.minibatch_std(x[:3], 4))
+    check("norm/out", ops.normalize(given("norm/z")))
+
+
+# What follows needs no reference.
+
+
+def test_fast_resampling_equals_general_form() -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 8, 6, generator=rng, dtype=torch.float64)
+    f = torch.randn(4, 4, generator=rng, dtype=torch.float64)  # not symmetric: the direction matters
+    upsampled = ops.upfirdn2d(x, f, up=(2, 2), padding=(2, 1, 2, 1), gain=4)
+    torch.testing.assert_close(ops.upsample2d(x, f), upsampled)
+    torch.testing.assert_close(ops.filter2d(x, f, padding=2), ops.upfirdn2d(x, f, padding=(2, 2, 2, 2)))
+    torch.testing.assert_close(
+        ops.filter2d(x, f, padding=1, stride=2), ops.upfirdn2d(x, f, down=(2, 2), padding=(1, 1, 1, 1))
+    )
+
+
+@pytest.mark.parametrize(("size", "padding", "stride"), [(6, 2, 1), (6, 1, 2), (7, 1, 2), (7, 2, 3)])
+def test_filter_gradients(size: int, padding: int, stride: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 2, size, size + 1, generator=rng, dtype=torch.float64, requires_grad=True)
+    f = torch.randn(4, 4, generator=rng, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: ops.filter2d(x, f, padding, stride), x)
+    assert torch.autograd.gradgradcheck(lambda x: ops.filter2d(x, f, padding, stride).square(), x)
+
+
+def test_demodulation_gives_unit_variance() -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 64, 32, 32, generator=rng)
+    weight, styles = torch.randn(16, 64, 3, 3, generator=rng), torch.rand(2, 64, generator=rng) * 10
+    inner = ops.modulated_conv2d(x, weight, styles)[:, :, 1:-1, 1:-1]  # the border sees zeros
+    assert inner.std().item() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("clamp", [None, 256.0])
+def test_other_configuration_runs(clamp: float | None) -> None:
+    config = Config(128, z_dim=16, w_dim=24, mapping_layers=8, channel_base=512, channel_max=16, conv_clamp=clamp)
+    G, D = build_generator(config, 0), build_discriminator(config, 0)
+    rng = torch.Generator().manual_seed(0)
+    img = G(torch.randn(2, 16, generator=rng), noise="random", generator=rng)
+    assert img.shape == (2, 3, 128, 128)
+    assert D(img).shape == (2, 1)
+    torch.autograd.backward(loss.g_main(D(img)))
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in [*G.parameters(), *D.parameters()])
+
+
+def test_clamp_limits_activations() -> None:
+    config = Config(16, z_dim=8, w_dim=8, mapping_layers=1, channel_base=64, channel_max=8, conv_clamp=0.01)
+    img = build_generator(config, 0)(torch.ones(1, 8))
+    assert img.abs().max() <= 0.01 * 4  # 4x4, 8x8 and 16x16, and the filter overshoots nowhere
+
+
+def test_noise() -> None:
+    G = build_generator(TINY, 0)
+    for name, parameter in G.named_parameters():
+        if name.endswith("noise_strength"):
+            parameter.data.fill_(0.5)
+    z = torch.ones(2, 8)
+
+    def draw(seed: int) -> Tensor:
+        img: Tensor = G(z, noise="random", generator=torch.Generator().manual_seed(seed))
+        return img
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+    assert not torch.equal(draw(1)[0], draw(1)[1])  # each image its own
+    constant = G(z, noise="const")
+    torch.testing.assert_close(constant[0], constant[1])
+    assert not torch.equal(constant, G(z, noise="none"))
+    with pytest.raises(ValueError, match="generator"):
+        G(z, noise="random")
+
+
+def test_images_do_not_depend_on_the_batch() -> None:
+    G = build_generator(TINY, 0).double()
+    z = torch.randn(5, 8, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(G(z), torch.cat([G(one) for one in torch.split(z, 1)]))
+
+
+def test_minibatch_std_is_zero_for_equal_samples() -> None:
+    x = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(0)).repeat(4, 1, 1, 1)
+    appended = ops.minibatch_std(x, 4)[:, 4]
+    torch.testing.assert_close(appended, torch.full_like(appended, 1e-4))  # sqrt of the epsilon
+
+
+def test_initialisation_depends_on_the_seed_only() -> None:
+    first, second, other = (build_generator(TINY, seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["mapping.fc0.weight"], other["mapping.fc0.weight"])
+    before = torch.get_rng_state()
+    build_discriminator(TINY, 0)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_regularisers_have_correct_second_derivatives() -> None:
+    config = Config(8, z_dim=4, w_dim=4, mapping_layers=1, channel_base=16, channel_max=3)
+    G, D = build_generator(config, 0).double(), build_discriminator(config, 1).double()
+    rng = torch.Generator().manual_seed(0)
+    real = torch.randn(2, 3, 8, 8, generator=rng, dtype=torch.float64, requires_grad=True)
+    ws = torch.randn(2, G.synthesis.num_ws, 4, generator=rng, dtype=torch.float64, requires_grad=True)
+    noise = torch.randn(2, 3, 8, 8, generator=rng, dtype=torch.float64)
+
+    def r1() -> Tensor:
+        return loss.r1_penalty(D(real), real).mean()
+
+    def pl() -> Tensor:
+        return loss.path_length(G.synthesis(ws), ws, noise, torch.zeros([], dtype=torch.float64))[0].mean()
+
+    for penalty, network in ((r1, D), (pl, G.synthesis)):
+        parameters = [p for name, p in network.named_parameters() if name.endswith("conv1.weight")]
+        grads = torch.autograd.grad(penalty(), parameters)
+        for p, grad in zip(parameters, grads, strict=True):
+            direction = torch.randn(p.shape, generator=rng, dtype=torch.float64)
+            step = 1e-5 * direction
+            p.data += step
+            above = penalty().item()
+            p.data -= 2 * step
+            slope = (above - penalty().item()) / 2e-5
+            p.data += step
+            assert slope == pytest.approx((grad * direction).sum().item(), rel=1e-4, abs=1e-8)
+
+
+def test_mix_styles() -> None:
+    ws, other = torch.zeros(2, 6, 1), torch.ones(2, 6, 1)
+    rng = torch.Generator().manual_seed(0)
+    cutoffs = [int((loss.mix_styles(ws, other, 0.9, rng)[0] == 0).sum()) for _ in range(500)]
+    assert set(cutoffs) == {1, 2, 3, 4, 5, 6}  # 6: not mixed
+    assert cutoffs.count(6) / 500 == pytest.approx(0.1, abs=0.04)
+    assert loss.mix_styles(ws, other, 0, rng) is ws
+
+
+def test_w_avg() -> None:
+    mapping = build_generator(TINY, 0).mapping
+    mapping.update_w_avg(torch.full([4, 8], 2.0))
+    torch.testing.assert_close(mapping.w_avg, torch.full([8], 0.01))
+    z = torch.ones(1, 8)
+    torch.testing.assert_close(mapping(z, psi=0)[0, 0], mapping.w_avg)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"img_resolution": 48}, "img_resolution"),
+        ({"img_resolution": 4}, "img_resolution"),
+        ({"z_dim": 0}, "z_dim"),
+        ({"channel_base": 8}, "channel_base"),
+        ({"conv_clamp": 0.0}, "conv_clamp"),
+    ],
+)
+def test_config_refuses_nonsense(changes: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError, match=key):
+        Config(**({"img_resolution": 16} | changes))
+
+
+def test_generator_file(tmp_path: Path) -> None:
+    G = build_generator(TINY, 0)
+    G.mapping.update_w_avg(torch.ones(4, 8))
+    for name in ("a", "b"):
+        save_generator(tmp_path / name, G, TINY, {"kimg": 1.5, "source": "x"})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+    loaded = load_generator(tmp_path / "a")
+    z = torch.ones(2, 8)
+    assert torch.equal(loaded(z, psi=0.5), G(z, psi=0.5))
+    assert loaded.config == TINY
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_bad_generator_files(tmp_path: Path) -> None:
+    path = tmp_path / "g"
+    save_generator(path, build_generator(TINY, 0), TINY, {})
+    data = path.read_bytes()
+    weights = load_file(path)
+    bad = tmp_path / "bad"
+    for content in (b"", data[:50], data[:-10], b"x" * 100):
+        bad.write_bytes(content)
+        with pytest.raises(UserError, match="damaged"):
+            load_generator(bad)
+    with pytest.raises(UserError, match="missing"):
+        load_generator(tmp_path / "absent")
+    bad.write_bytes(data.replace(b'\\"version\\": 1', b'\\"version\\": 9'))
+    with pytest.raises(UserError, match="version"):
+        load_generator(bad)
+    save_file(weights, bad)
+    with pytest.raises(UserError, match="version"):
+        load_generator(bad)
+
+    G = build_generator(TINY, 0)
+    wide = Config(16, z_dim=8, w_dim=8, mapping_layers=3, channel_base=64, channel_max=6)
+    save_generator(bad, G, wide, {})
+    with pytest.raises(UserError) as error:
+        load_generator(bad)
+    for part in ("mapping.fc2.weight is missing", "synthesis.b4.const is [8, 4, 4] and not [6, 4, 4]"):
+        assert part in str(error.value)
+    assert "\n" not in str(error.value)
