@@ -70,9 +70,7 @@ def test_all_faces_or_the_largest(picture: Path) -> None:
         "00ff-0",
         "00ff-1",
     ]
-    assert [r["id"] for r in crop.crop_image(picture, ROW, lambda _: two, PARAMS, picture.parent)] == [
-        "00ff-0"
-    ]
+    assert [r["id"] for r in crop.crop_image(picture, ROW, lambda _: two, PARAMS, picture.parent)] == ["00ff-0"]
 
 
 def test_rejections_have_a_row_and_no_file(picture: Path) -> None:
@@ -94,9 +92,7 @@ def test_run_on_real_pictures(shared: Path, tmp_path: Path) -> None:
     rows = [
         manifest.kept({"id": f"{n:03}", "domain": "photo", "source": kind}, file=str(shared / "faces" / path))
         for kind, face in (("photo", 1), ("portrait", 1), ("noface", 0))
-        for n, path in enumerate(
-            labels[(labels["class"] == kind) & (labels["has_face"] == face)]["path"].iloc[::12]
-        )
+        for n, path in enumerate(labels[(labels["class"] == kind) & (labels["has_face"] == face)]["path"].iloc[::12])
     ]
     manifest.save(raw, rows, "test", "")
     crop.run(raw, out, PARAMS)

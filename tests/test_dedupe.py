@@ -48,14 +48,10 @@ def test_survivor_is_the_largest_then_the_sharpest_then_the_first() -> None:
         assert {(row["cluster"], row["survivor"]) for row in decided} == {("a", "c")}
 
 
-def test_copies_are_found_and_different_pictures_kept(
-    make_dataset: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_copies_are_found_and_different_pictures_kept(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
     one, two = texture(1, 256, 256), texture(2, 256, 256)
     smaller = np.asarray(Image.fromarray(one).resize((140, 140)).resize((256, 256)))
-    noisy = np.clip(one.astype(int) + np.random.default_rng(0).integers(-9, 9, one.shape), 0, 255).astype(
-        np.uint8
-    )
+    noisy = np.clip(one.astype(int) + np.random.default_rng(0).integers(-9, 9, one.shape), 0, 255).astype(np.uint8)
     more = {"sharpness": 5.0}
     pictures = [
         (smaller, more | {"crop_side": 140}),
@@ -77,6 +73,4 @@ def test_copies_are_found_and_different_pictures_kept(
     assert table.loc["0003", "survivor"] == "0001"
     assert table.loc["0002", "cluster"] == ""
     assert sorted(f.name for f in (out / "images").iterdir()) == ["0001.jpg", "0002.jpg"]
-    assert np.array_equal(
-        images.load_rgb(out / "images/0001.jpg"), images.load_rgb(filtered / "images/0001.jpg")
-    )
+    assert np.array_equal(images.load_rgb(out / "images/0001.jpg"), images.load_rgb(filtered / "images/0001.jpg"))

@@ -32,9 +32,7 @@ def test_verdict(change: dict[str, Any], reason: str) -> None:
 
 def test_blur_lowers_sharpness_and_size_does_not_matter_much() -> None:
     img = texture(0, 512, 512)
-    noisy = np.clip(img.astype(int) + np.random.default_rng(0).integers(-30, 30, img.shape), 0, 255).astype(
-        np.uint8
-    )
+    noisy = np.clip(img.astype(int) + np.random.default_rng(0).integers(-30, 30, img.shape), 0, 255).astype(np.uint8)
     blurred = np.asarray(cv2.GaussianBlur(noisy, (0, 0), 4), dtype=np.uint8)
     assert filter_.sharpness(blurred) < filter_.sharpness(noisy) / 5
     assert filter_.sharpness(np.full((64, 64, 3), 77, np.uint8)) == 0

@@ -15,9 +15,7 @@ from semireal import images
 
 def gradient() -> images.Pixels:
     ramp = np.linspace(0, 255, 48).astype(np.uint8)
-    return np.stack(
-        [np.tile(ramp, (32, 1)), np.tile(ramp[::-1], (32, 1)), np.full((32, 48), 90, np.uint8)], axis=2
-    )
+    return np.stack([np.tile(ramp, (32, 1)), np.tile(ramp[::-1], (32, 1)), np.full((32, 48), 90, np.uint8)], axis=2)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "L", "LA", "1", "YCbCr", "I;16"])

@@ -15,9 +15,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_si
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=8))
 def test_any_text_survives(pairs: list[tuple[str, str]]) -> None:
     rows = [
-        manifest.kept(
-            {"id": f"{n:04}", "title": title, "artist": artist, "domain": "photo", "source": "s"}, file="f"
-        )
+        manifest.kept({"id": f"{n:04}", "title": title, "artist": artist, "domain": "photo", "source": "s"}, file="f")
         for n, (title, artist) in enumerate(pairs)
     ]
     with TemporaryDirectory() as folder:

@@ -57,9 +57,7 @@ def test_folders_become_a_collection(collect: Callable[..., Path], work_root: Pa
         "domain": {"photo": 3, "portrait": 1},
         "source": {"a": 3, "b": 1},
     }
-    assert sorted(f"images/{f.name}" for f in (out / "images").iterdir()) == sorted(
-        row["file"] for row in kept
-    )
+    assert sorted(f"images/{f.name}" for f in (out / "images").iterdir()) == sorted(row["file"] for row in kept)
     assert all(row["sha256"].startswith(row["id"]) for row in kept)
     assert str(work_root) not in table.to_csv()
 

@@ -10,9 +10,7 @@ from semireal import stage
 
 def run_script(body: str, folder: Path) -> subprocess.CompletedProcess[str]:
     code = f"from semireal import errors, stage\ndef main():\n    {body}\nstage.run(main)"
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_user_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

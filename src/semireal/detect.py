@@ -66,9 +66,7 @@ class YuNet:
         small = cv2.resize(img, scaled, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         self._net.setInputSize(scaled)
         _, found = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        faces = (
-            [] if found is None else [self._face(row, width / scaled[0], height / scaled[1]) for row in found]
-        )
+        faces = [] if found is None else [self._face(row, width / scaled[0], height / scaled[1]) for row in found]
         return sorted(faces, key=lambda face: (-face.side, face.box))
 
     @staticmethod

@@ -69,9 +69,7 @@ class Filter:
 class Dedupe:
     """What counts as the same picture."""
 
-    max_distance: int = param(
-        "perceptual hashes up to so many of 256 bits apart are one picture", low=0, high=128
-    )
+    max_distance: int = param("perceptual hashes up to so many of 256 bits apart are one picture", low=0, high=128)
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,7 @@ class Train:
     """StyleGAN2 and its training."""
 
     epochs: int = param("how long to train; one epoch = 1000 images shown", low=1)
-    photo_ratio: float | None = param(
-        "share of photos in the training mixture; null = as found", low=0, high=1
-    )
+    photo_ratio: float | None = param("share of photos in the training mixture; null = as found", low=0, high=1)
     resolution: int = param("side of the generated images, px; a power of two", low=8, high=1024)
     z_dim: int = param("size of the latent z", low=1)
     w_dim: int = param("size of the intermediate latent w", low=1)
@@ -187,6 +183,7 @@ def _value(value: Any, hint: Any, meta: typing.Mapping[str, Any], key: str) -> A
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and types.NoneType in allowed:
         return None
+    found = value
     # YAML reads 1 as int where 1.0 is meant, and true is an int to Python
     if float in allowed and type(value) is int:
         value = float(value)
@@ -197,13 +194,11 @@ def _value(value: Any, hint: Any, meta: typing.Mapping[str, Any], key: str) -> A
     if good and isinstance(value, (int, float)) and not isinstance(value, bool):
         good = (low is None or value >= low) and (high is None or value <= high)  # false for NaN with a bound
     if not good:
-        raise UserError(f"{key}: found {value!r}, need {_need(allowed, low, high, choices)}")
+        raise UserError(f"{key}: found {found!r}, need {_need(allowed, low, high, choices)}")
     return value
 
 
-def _need(
-    allowed: tuple[Any, ...], low: float | None, high: float | None, choices: tuple[str, ...] | None
-) -> str:
+def _need(allowed: tuple[Any, ...], low: float | None, high: float | None, choices: tuple[str, ...] | None) -> str:
     if choices:
         return "one of " + ", ".join(choices)
     names = {
@@ -222,10 +217,6 @@ def _need(
 def _check_together(params: Params) -> None:
     train = params.train
     if train.resolution & (train.resolution - 1):
-        raise UserError(
-            f"train.resolution: found {train.resolution}, need a power of two (64, 128, 256, 512, ...)"
-        )
+        raise UserError(f"train.resolution: found {train.resolution}, need a power of two (64, 128, 256, 512, ...)")
     if train.resolution > params.resize.size:
-        raise UserError(
-            f"train.resolution: found {train.resolution}, need at most resize.size = {params.resize.size}"
-        )
+        raise UserError(f"train.resolution: found {train.resolution}, need at most resize.size = {params.resize.size}")

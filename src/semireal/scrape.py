@@ -100,10 +100,7 @@ def _from_folder(source: Source) -> list[Row]:
     if not folder.is_dir():
         raise UserError(f"scrape: folder {folder} not found. Put images there, or change the source")
     files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-    return [
-        {"path": f, "title": f.stem, "file_url": f.relative_to(folder).as_posix()}
-        for f in files[: source.limit]
-    ]
+    return [{"path": f, "title": f.stem, "file_url": f.relative_to(folder).as_posix()} for f in files[: source.limit]]
 
 
 def _from_url(name: str, source: Source, work: Path) -> list[Row]:
@@ -119,15 +116,11 @@ def _from_url(name: str, source: Source, work: Path) -> list[Row]:
         _download(name, list_url, source.limit, work, {"moebooru": {"demo": site}})
         rows = _described(work / "files")
     for row in rows:
-        row.update(
-            {key: re.sub(r"http://127\.0\.0\.1:\d+/", DEMO, row[key]) for key in ("page_url", "file_url")}
-        )
+        row.update({key: re.sub(r"http://127\.0\.0\.1:\d+/", DEMO, row[key]) for key in ("page_url", "file_url")})
     return rows
 
 
-def _download(
-    name: str, url: str, limit: int | None, work: Path, sites: dict[str, Any] | None = None
-) -> None:
+def _download(name: str, url: str, limit: int | None, work: Path, sites: dict[str, Any] | None = None) -> None:
     """Run gallery-dl until the source is through; what is there already is not fetched again."""
     config = work / "gallery-dl.json"
     write_atomic(config, json.dumps(_config(work, sites or {}), indent=2).encode())
@@ -200,9 +193,7 @@ def _first(meta: dict[str, Any], *keys: str) -> str:
         if isinstance(value, dict):
             value = value.get("username") or value.get("name") or value.get("url")
         if value:
-            return (
-                " ".join(str(v) for v in value) if isinstance(value, list) else " ".join(str(value).split())
-            )
+            return " ".join(str(v) for v in value) if isinstance(value, list) else " ".join(str(value).split())
     return ""
 
 

@@ -68,9 +68,7 @@ def check(path: Path, weights: Weights, key: str) -> Path:
         raise UserError(f"{key}: {path} not found. Download {weights.url} there, or set {key}=download")
     digest = sha256_of(path)
     if digest != weights.sha256:
-        raise UserError(
-            f"{key}: {path} has SHA-256 {digest[:16]}..., need {weights.sha256[:16]}... ({weights.url})"
-        )
+        raise UserError(f"{key}: {path} has SHA-256 {digest[:16]}..., need {weights.sha256[:16]}... ({weights.url})")
     return path
 
 
