@@ -14,7 +14,7 @@ from semireal import dataset, detect, features, images, metrics, weights
 from semireal.errors import UserError
 from semireal.images import Pixels
 from semireal.params import Params
-from semireal.sample import draw
+from semireal.sample import device, draw
 from semireal.stylegan2 import load_generator
 
 FACE_SCORE = 0.6  # generated faces are softer than pictures; the score at which YuNet finds all real ones
@@ -35,7 +35,7 @@ def run(generator: Path, data: Path, samples: Path, params: Params) -> dict[str,
         raise UserError(
             f"evaluate.neighbours: found {given.neighbours}, need less than the {len(real)} images of {data}"
         )
-    fake = draw(load_generator(generator), range(given.images), psi=1.0)
+    fake = draw(load_generator(generator).to(device()), range(given.images), psi=1.0)
     result = {
         "face_rate": face_rate(samples),
         "real_images": len(real),
@@ -51,8 +51,7 @@ def run(generator: Path, data: Path, samples: Path, params: Params) -> dict[str,
 def offline(real: Pixels, fake: Pixels, k: int) -> dict[str, float]:
     """Metrics on R64 features of NHWC uint8 images: `frechet_r64`, `kernel_r64`, `precision_r64`, `recall_r64`."""
     net = features.r64()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    x, y = features.extract(net, real, device), features.extract(net, fake, device)
+    x, y = (features.extract(net, pictures, device()) for pictures in (real, fake))
     precision, recall = metrics.precision_recall(x, y, k)
     return {
         "frechet_r64": metrics.frechet(x, y),

@@ -18,7 +18,7 @@ COLUMNS = 8
 
 def run(generator: Path, out: Path, params: Sample) -> None:
     """Write `images/seed<n>.png`, `grid.png`, `psi_row.png`, `style_mix.png` and `report.json` to `out`."""
-    G = load_generator(generator)
+    G = load_generator(generator).to(device())
     pictures = draw(G, range(params.seeds), params.psi)
     (out / "images").mkdir()
     for seed, img in enumerate(pictures):
@@ -29,6 +29,11 @@ def run(generator: Path, out: Path, params: Sample) -> None:
     write_json(out / "report.json", {"images": params.seeds, "psi": params.psi})
 
 
+def device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def latents(seeds: range, z_dim: int) -> torch.Tensor:
     """Standard normal latents [len(seeds), z_dim]; each depends on its own seed alone."""
     return torch.stack([torch.randn(z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
@@ -37,11 +42,12 @@ def latents(seeds: range, z_dim: int) -> torch.Tensor:
 @torch.no_grad()
 def draw(G: Generator, seeds: range, psi: float) -> Pixels:
     """Images of the seeds, truncated by psi (Karras et al. 2019, appendix B), with constant noise; NHWC uint8."""
-    device = next(G.parameters()).device
+    at = next(G.parameters()).device
     batches = [seeds[start : start + BATCH] for start in range(0, len(seeds), BATCH)]
     parts = []
-    for batch in tqdm(batches, desc="sample", unit_scale=BATCH, unit="img", mininterval=1):
-        ws = G.mapping(latents(batch, G.config.z_dim).to(device), psi=psi)
+    few = len(batches) < 4
+    for batch in tqdm(batches, desc="draw", unit_scale=BATCH, unit="img", mininterval=1, disable=few):
+        ws = G.mapping(latents(batch, G.config.z_dim).to(at), psi=psi)
         parts.append(images.to_uint8(G.synthesis(ws, noise="const")))
     return np.concatenate(parts)
 
@@ -60,10 +66,11 @@ def style_mix(G: Generator, count: int, psi: float) -> Pixels:
 
     The first row and column show the sources. HWC picture of count + 1 by count + 1 images.
     """
-    ws = G.mapping(latents(range(2 * count), G.config.z_dim), psi=psi)
+    at = next(G.parameters()).device
+    ws = G.mapping(latents(range(2 * count), G.config.z_dim).to(at), psi=psi)
     rows, columns = ws[:count], ws[count:]
     cutoff = ws.shape[1] // 2
-    blank = torch.full((1, 3, G.config.img_resolution, G.config.img_resolution), -1.0)
+    blank = torch.full((1, 3, G.config.img_resolution, G.config.img_resolution), -1.0, device=at)
     parts = [blank, G.synthesis(columns, noise="const")]
     for row in rows:
         mixed = columns.clone()

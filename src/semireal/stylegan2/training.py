@@ -158,7 +158,7 @@ def train(
 
     first = len(state.history) + 1
     total = config.epochs * EPOCH
-    bar = tqdm(desc="train", total=total, initial=state.nimg, unit="img", unit_scale=True, file=sys.stderr)
+    bar = tqdm(desc="train", total=total, initial=state.nimg, unit="img", unit_scale=True, mininterval=1)
     for epoch in range(first, config.epochs + 1):
         seen: dict[str, list[Tensor]] = defaultdict(list)
         while state.nimg < epoch * EPOCH:
