@@ -23,10 +23,10 @@ from semireal.errors import UserError
 def collect(work_root: Path) -> Callable[..., Path]:
     """Write a definition, run scrape with it, return the collection."""
 
-    def run(sources: dict[str, Any], again: bool = False) -> Path:
+    def run(sources: dict[str, Any], name: str = "out") -> Path:
         definition = work_root / "definition.yaml"
         definition.write_text(yaml.safe_dump({"sources": sources}))
-        out, work = work_root / ("again" if again else "out"), work_root / "work"
+        out, work = work_root / name, work_root / "work"
         out.mkdir()
         work.mkdir(exist_ok=True)
         scrape.run(definition, out, work)
@@ -76,8 +76,16 @@ def test_demo_gallery_through_gallery_dl(collect: Callable[..., Path]) -> None:
         assert row["file_url"].startswith("demo:image/")
     assert "127.0.0.1" not in (out / "manifest.csv").read_text()
     # the same again fetches nothing and gives the same bytes
-    again = collect(sources, again=True)
+    fetched = {f: f.stat().st_mtime_ns for f in out.parent.glob("work/photos/files/*") if f.suffix != ".json"}
+    again = collect(sources, "again")
     assert (again / "manifest.csv").read_bytes() == (out / "manifest.csv").read_bytes()
+    assert all(f.stat().st_mtime_ns == time for f, time in fetched.items())
+
+
+def test_a_lower_limit_takes_less_and_a_higher_one_more(collect: Callable[..., Path]) -> None:
+    source = {"url": "demo:elf+photo+limit:12", "domain": "photo"}
+    counts = [len(manifest.read(collect({"a": source | {"limit": n}}, f"out{n}"))) for n in (6, 3, 9)]
+    assert counts == [6, 3, 9]
 
 
 @pytest.mark.parametrize(

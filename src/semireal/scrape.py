@@ -104,37 +104,43 @@ def _from_folder(source: Source) -> list[Row]:
 
 
 def _from_url(name: str, source: Source, work: Path) -> list[Row]:
-    work.mkdir(exist_ok=True)
+    (work / "files").mkdir(parents=True, exist_ok=True)
     url = source.url or ""
     if not url.startswith(DEMO):
-        _download(name, url, source.limit, work)
-        return _described(work / "files")
+        return _described(work / "files", _download(name, url, source.limit, work))
     with Gallery() as server:
         # a named instance keeps the random port out of file names and of the archive of what is done
         site = {"root": server.url, "pattern": re.escape(server.url.removeprefix("http://"))}
         list_url = f"{server.url}/post?tags={url.removeprefix(DEMO)}"
-        _download(name, list_url, source.limit, work, {"moebooru": {"demo": site}})
-        rows = _described(work / "files")
+        listed = _download(name, list_url, source.limit, work, {"moebooru": {"demo": site}})
+        rows = _described(work / "files", listed)
     for row in rows:
         row.update({key: re.sub(r"http://127\.0\.0\.1:\d+/", DEMO, row[key]) for key in ("page_url", "file_url")})
     return rows
 
 
-def _download(name: str, url: str, limit: int | None, work: Path, sites: dict[str, Any] | None = None) -> None:
-    """Run gallery-dl until the source is through; what is there already is not fetched again."""
+def _download(name: str, url: str, limit: int | None, work: Path, sites: dict[str, Any] | None = None) -> set[str]:
+    """Run gallery-dl until the source is through; what is there already is not fetched again.
+
+    Returns the file names, without suffix, of the images that the source lists up to the limit, fetched or not;
+    the folder may hold more from a run with a higher limit.
+    """
     config = work / "gallery-dl.json"
     write_atomic(config, json.dumps(_config(work, sites or {}), indent=2).encode())
     command = [sys.executable, "-m", "gallery_dl", "--config-ignore", "--config", str(config)]
     command += ["--range", f"1-{limit}"] if limit else []
     log = work / "gallery-dl.log"
+    listed = set()
+    pipe = {"stdout": subprocess.PIPE, "text": True, "errors": "replace"}
     with (
         log.open("w") as errors,
-        subprocess.Popen([*command, url], stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        subprocess.Popen([*command, url], stderr=errors, **pipe) as process,
         tqdm(desc=f"scrape {name}", total=limit, unit="img", mininterval=1) as bar,
     ):
         assert process.stdout is not None
         try:
-            for _ in process.stdout:  # one line per file, fetched now or before
+            for line in process.stdout:  # the path of a file, after "# " if it was fetched before
+                listed.add(Path(line.strip().removeprefix("# ")).stem)
                 bar.update()
         except BaseException:
             process.terminate()
@@ -142,9 +148,12 @@ def _download(name: str, url: str, limit: int | None, work: Path, sites: dict[st
     for code, text in HOPELESS.items():
         if process.returncode & code:
             raise UserError(f"scrape: source {name}: {text}: {url}. {_last_line(log)}")
+    failed = re.findall(r"Failed to download (.+)", log.read_text(errors="replace"))
+    listed |= {Path(file).stem for file in failed}
     # any other code: some files may have failed, the rest is here; the manifest counts both
-    if process.returncode and not any((work / "files").glob("*.json")):
+    if process.returncode and not listed:
         raise UserError(f"scrape: source {name}: nothing could be fetched from {url}. {_last_line(log)}")
+    return listed
 
 
 def _config(work: Path, sites: dict[str, Any]) -> dict[str, Any]:
@@ -167,10 +176,10 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else ""
 
 
-def _described(files: Path) -> list[Row]:
-    """Rows from the metadata of all listed images; `path` is None where the file could not be fetched."""
+def _described(files: Path, listed: set[str]) -> list[Row]:
+    """Rows from the metadata of the listed images; `path` is None where the file could not be fetched."""
     fetched = {file.stem: file for file in files.iterdir() if file.suffix not in (".json", ".part")}
-    return [_describe(sidecar, fetched.get(sidecar.stem)) for sidecar in sorted(files.glob("*.json"))]
+    return [_describe(files / f"{stem}.json", fetched.get(stem)) for stem in sorted(listed)]
 
 
 def _describe(sidecar: Path, path: Path | None) -> Row:
