@@ -23,7 +23,7 @@ $(VENV)/installed: requirements.txt pyproject.toml
 
 repro: .venv  ## run the whole graph on the embedded demo, offline, and print what came out
 	dvc repro
-	dvc metrics show
+	dvc metrics show results/metrics.json
 
 test: .venv lint  ## everything CI runs: ruff, mypy, pytest
 	pytest

@@ -24,6 +24,7 @@ class R64(nn.Module):
 
     SIZE = 64
     SEED = 0
+    GAIN = 10  # brings the spread of faces (0.02 per feature) to that of Inception's features, readable in a table
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +40,7 @@ class R64(nn.Module):
     def forward(self, img: torch.Tensor) -> torch.Tensor:
         """Features [N, 64] of images [N, 3, H, W]."""
         small = nn.functional.interpolate(img, size=(self.SIZE, self.SIZE), mode="bilinear", antialias=True)
-        out: torch.Tensor = self.body(small)
+        out: torch.Tensor = self.body(small) * self.GAIN
         return out
 
 

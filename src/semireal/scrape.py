@@ -131,10 +131,11 @@ def _download(name: str, url: str, limit: int | None, work: Path, sites: dict[st
     command += ["--range", f"1-{limit}"] if limit else []
     log = work / "gallery-dl.log"
     listed = set()
-    pipe = {"stdout": subprocess.PIPE, "text": True, "errors": "replace"}
     with (
-        log.open("w") as errors,
-        subprocess.Popen([*command, url], stderr=errors, **pipe) as process,
+        log.open("w") as messages,
+        subprocess.Popen(
+            [*command, url], stdout=subprocess.PIPE, stderr=messages, text=True, errors="replace"
+        ) as process,
         tqdm(desc=f"scrape {name}", total=limit, unit="img", mininterval=1) as bar,
     ):
         assert process.stdout is not None
