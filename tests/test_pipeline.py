@@ -37,7 +37,7 @@ def shell(folder: Path, *command: str, ok: bool = True) -> str:
     """Run a command in a clone, with its `python`; returns what it printed."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
-    env |= {"PATH": path, "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(folder / "src")}
+    env |= {"PATH": path, "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     text = done.stdout + done.stderr
     assert (done.returncode == 0) == ok, text
