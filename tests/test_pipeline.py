@@ -1,9 +1,13 @@
 """The whole graph with DVC in a fresh clone, on the embedded gallery, as small as it goes."""
 
+import csv
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from PIL import Image
 
 from conftest import ROOT
 from semireal import manifest
+from semireal.gallery.catalogue import posts, render
 
 TINY = {
     "train": {
@@ -38,8 +43,13 @@ def shell(folder: Path, *command: str, ok: bool = True) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
     env |= {"PATH": path, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
-    text = done.stdout + done.stderr
+    # a file and no pipe: the worker of the queue keeps what it inherits open
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(
+            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+        output.seek(0)
+        text = output.read()
     assert (done.returncode == 0) == ok, text
     return text
 
@@ -88,6 +98,8 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which `dvc repro` has run."""
     folder = clone(tmp_path_factory.mktemp("first") / "semi real ü")
     shell(folder, "dvc", "repro")
+    shell(folder, "git", "add", "-A")
+    shell(folder, "git", "commit", "-q", "-m", "results")
     return folder
 
 
@@ -149,17 +161,47 @@ def test_another_clone_has_the_same_hashes(repo: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_character_is_one_command_and_one_row(repo: Path) -> None:
-    shell(repo, "git", "add", "-A")
-    shell(repo, "git", "commit", "-q", "-m", "results")
-    shell(repo, "dvc", "exp", "run", "-S", "character=elf", "-n", "elf")
-    table = json.loads(shell(repo, "dvc", "exp", "show", "--json"))
-    names = {e["revs"][0]["name"] for rev in table for e in rev.get("experiments") or []}
-    assert names == {"elf"}
-    diff = json.loads(shell(repo, "dvc", "metrics", "diff", "main", "elf", "--json"))
-    assert "frechet_r64" in diff["results/metrics.json"]
-    assert (repo / "data/raw/demo/geralt").is_dir()
-    assert (repo / "data/raw/demo/elf").is_dir()
+def test_three_characters_through_the_queue_compare(repo: Path) -> None:
+    characters = ["elf", "geralt", "wonder_woman"]
+    shell(repo, "dvc", "exp", "run", "--queue", "-S", f"character={','.join(characters)}")
+    shell(repo, "dvc", "queue", "start")
+    deadline = time.monotonic() + 240
+    while re.search(r"Running|Queued", status := shell(repo, "dvc", "queue", "status")):
+        assert time.monotonic() < deadline, status
+        time.sleep(1)
+    shell(repo, "dvc", "queue", "stop", "--kill")
+    assert status.count("Success") == 3, status + shell(repo, "dvc", "queue", "logs", status.split("\n")[1].split()[0])
+    rows = list(csv.DictReader(shell(repo, "dvc", "exp", "show", "--csv").splitlines()))
+    found = {row["name"]: row for row in rows if row["Experiment"]}
+    assert sorted(found) == characters
+    for column in ("frechet_r64", "kernel_r64", "precision_r64", "recall_r64", "face_rate"):
+        assert all(float(row[column]) >= -1 for row in found.values()), column
+    assert len({row["frechet_r64"] for row in found.values()}) == 3
+    # the workspace is as it was
+    assert yaml.safe_load((repo / "params.yaml").read_text())["name"] == "geralt"
+    assert "Running stage" not in shell(repo, "dvc", "repro")
+
+
+@pytest.mark.slow
+def test_own_images_as_the_readme_says(repo: Path) -> None:
+    definition, stage = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    good = [post for post in posts("elf") if post.kind == "good"]
+    for style in ("photo", "portrait"):
+        folder = repo / "data/own/me" / style
+        folder.mkdir(parents=True)
+        for post in [post for post in good if post.style == style][:4]:
+            (folder / f"{post.id}.{post.extension}").write_bytes(render(post))
+    (repo / "experiments/sources/own").mkdir()
+    (repo / "experiments/sources/own/me.yaml").write_text(definition)
+    pipeline = repo / "data/dvc.yaml"
+    pipeline.write_text(pipeline.read_text() + stage)
+    shell(repo, "dvc", "exp", "run", "-S", "collection=own/me", "-S", "name=me", "dedupe")
+    assert len(manifest.read_kept(repo / "data/dataset")) == 8
+    # a new image is noticed
+    (repo / "data/own/me/photo/new.png").write_bytes(render(next(p for p in good if p.encoding == "png")))
+    assert "data/own/me" in shell(repo, "dvc", "status")
+    shell(repo, "git", "checkout", ".")
+    shell(repo, "dvc", "checkout", "--force")
 
 
 @pytest.mark.slow
