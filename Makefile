@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint requirements clean
+.PHONY: help repro compare test lint requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -24,6 +24,11 @@ $(VENV)/installed: requirements.txt pyproject.toml
 repro: .venv  ## run the whole graph on the embedded demo, offline, and print what came out
 	dvc repro
 	dvc metrics show results/metrics.json
+
+# the columns that people compare; `dvc exp show` alone has a hundred
+COLUMNS := Experiment|State|name|train.epochs|train.photo_ratio|sample.psi|face_rate|.*_r64|fid|kid|inception_score
+compare: .venv  ## a table of all experiments
+	dvc exp show --md --drop '.*' --keep '^($(COLUMNS))$$'
 
 test: .venv lint  ## everything CI runs: ruff, mypy, pytest
 	pytest
