@@ -90,7 +90,7 @@ def test_run_on_real_pictures(shared: Path, tmp_path: Path) -> None:
     raw.mkdir()
     out.mkdir()
     rows = [
-        manifest.kept({"id": f"{n:03}", "domain": "photo", "source": kind}, file=str(shared / "faces" / path))
+        manifest.kept({"id": f"{kind}{n:03}", "domain": "photo", "source": kind}, file=str(shared / "faces" / path))
         for kind, face in (("photo", 1), ("portrait", 1), ("noface", 0))
         for n, path in enumerate(labels[(labels["class"] == kind) & (labels["has_face"] == face)]["path"].iloc[::12])
     ]
