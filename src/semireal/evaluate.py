@@ -63,9 +63,8 @@ def offline(real: Pixels, fake: Pixels, k: int) -> dict[str, float]:
 
 def published(real: Pixels, fake: Pixels, inception: Path) -> dict[str, float]:
     """`fid`, `kid`, `inception_score` (of the generated images) through torch-fidelity."""
-    from torch_fidelity import (
-        calculate_metrics,
-    )  # not needed, and not everywhere installed, without the weights
+    # not needed, and not everywhere installed, without the weights
+    from torch_fidelity import calculate_metrics
 
     found = calculate_metrics(
         input1=_Set(fake),
