@@ -1,58 +1,14 @@
 import hashlib
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from conftest import DATA, Server
 from semireal import weights
 from semireal.errors import UserError
 from semireal.weights import Weights
 
-DATA = bytes(range(256)) * 4000
 SHA = hashlib.sha256(DATA).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Serves DATA with ranges; breaks off the first `drops` answers after a third."""
-
-    drops = 0
-    content = DATA
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.starts: list[int] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        self.server.starts.append(start)
-        body = self.server.content[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.server.drops:
-            self.server.drops -= 1
-            self.wfile.write(body[: len(body) // 3])
-            self.close_connection = True
-            return
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
 
 
 @pytest.fixture
@@ -82,7 +38,7 @@ def test_damaged_cache_is_replaced(server: Server, wanted: Weights, tmp_path: Pa
 
 def test_wrong_content_is_refused_and_not_kept(server: Server, wanted: Weights, tmp_path: Path) -> None:
     server.content = DATA[::-1]
-    with pytest.raises(UserError, match=rf"w\.bin: cannot be had .* need {SHA[:16]}"):
+    with pytest.raises(UserError, match=rf"w\.bin: cannot be had .* need {SHA}"):
         weights.find(wanted)
     assert not list((tmp_path / "cache").glob("w.bin*t"))
     assert not (tmp_path / "cache" / "w.bin").exists()
@@ -105,7 +61,7 @@ def test_a_path_of_the_user_is_checked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"evaluate\.inception: .* not found"):
         weights.check(tmp_path / "none", weights.INCEPTION, "evaluate.inception")
     (tmp_path / "other").write_bytes(b"x")
-    with pytest.raises(UserError, match="need 6726825d0af5f729"):
+    with pytest.raises(UserError, match="need 6726825d0af5f729cebd"):
         weights.check(tmp_path / "other", weights.INCEPTION, "evaluate.inception")
 
 
@@ -113,3 +69,25 @@ def test_development_weights_are_not_taken_for_the_real_ones(shared: Path) -> No
     """inception-v3-768.pth has zeros in its last layers; no FID may come from it."""
     with pytest.raises(UserError, match=r"evaluate\.inception"):
         weights.check(shared / "weights" / "inception-v3-768.pth", weights.INCEPTION, "evaluate.inception")
+
+
+def test_url_of_the_user_with_a_hash(server: Server, wanted: Weights) -> None:
+    server.drops = 1
+    assert weights.fetch(wanted.url, SHA).read_bytes() == DATA
+    assert len(server.starts) == 2
+    with pytest.raises(UserError, match=f"need {'0' * 64}"):
+        weights.fetch(wanted.url, "0" * 64)
+
+
+def test_url_of_the_user_without_a_hash(
+    server: Server, wanted: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.drops = 2  # an incomplete file is never taken for a whole one
+    first = weights.fetch(wanted.url, None)
+    assert first.read_bytes() == DATA
+    assert SHA in capsys.readouterr().err
+    assert weights.fetch(wanted.url, None) == first
+    assert len(server.starts) == 3
+    other = weights.fetch(wanted.url.replace("/w.bin", "/other/w.bin"), None)
+    assert other != first
+    assert other.name.endswith("-w.bin")

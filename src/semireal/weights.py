@@ -7,7 +7,9 @@ import hashlib
 import http.client
 import importlib.util
 import os
+import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ class Weights:
 
     name: str
     url: str
-    sha256: str
+    sha256: str | None  # None: any file that arrives whole
     package: str | None = None
 
 
@@ -57,8 +59,22 @@ def find(weights: Weights) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / weights.name
     with FileLock(path.with_suffix(".lock")):
-        if not (path.is_file() and sha256_of(path) == weights.sha256):
+        if not (path.is_file() and weights.sha256 in (None, sha256_of(path))):
             _download(weights, path)
+    return path
+
+
+def fetch(url: str, sha256: str | None) -> Path:
+    """Path of the file at a URL that the user gave, from the cache or downloaded into it.
+
+    sha256: what it must have; None: the download is only checked to be complete, and its hash is printed.
+    """
+    name = Path(urllib.parse.urlsplit(url).path).name
+    if sha256 is None:  # files of one name from two places must not be mixed up
+        name = f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
+    path = find(Weights(name, url, sha256))
+    if sha256 is None:
+        sys.stderr.write(f"{url}: SHA-256 {sha256_of(path)}, not compared with anything\n")
     return path
 
 
@@ -68,7 +84,7 @@ def check(path: Path, weights: Weights, key: str) -> Path:
         raise UserError(f"{key}: {path} not found. Download {weights.url} there, or set {key}=download")
     digest = sha256_of(path)
     if digest != weights.sha256:
-        raise UserError(f"{key}: {path} has SHA-256 {digest[:16]}..., need {weights.sha256[:16]}... ({weights.url})")
+        raise UserError(f"{key}: {path} has SHA-256 {digest}, need {weights.sha256} ({weights.url})")
     return path
 
 
@@ -98,10 +114,10 @@ def _download(weights: Weights, path: Path) -> None:
             problem = error  # what has arrived stays in the partial file; the next try asks for the rest
             continue
         digest = sha256_of(partial)
-        if digest == weights.sha256:
+        if weights.sha256 in (None, digest):
             partial.replace(path)
             return
-        problem = ValueError(f"SHA-256 {digest[:16]}..., need {weights.sha256[:16]}...")
+        problem = ValueError(f"SHA-256 {digest}, need {weights.sha256}")
         partial.unlink()
     raise UserError(f"{weights.name}: cannot be had from {weights.url} ({problem}). Put the file at {path}")
 
