@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from semireal import evaluate, params, stage
+from semireal import evaluate, params, sample, stage
 
 
 def main() -> None:
-    """models/generator.safetensors, data/dataset and results/samples -> results/metrics.json."""
+    """models/*.safetensors, data/dataset and results/samples -> results/metrics.json."""
     given = params.load()
     if given.evaluate.inception is None:
         print("evaluate: evaluate.inception is null, so fid, kid and inception_score are left out")
-    found = evaluate.run(Path("models/generator.safetensors"), Path("data/dataset"), Path("results/samples"), given)
+    generator = sample.generator_of(Path("models"), given.sample.snapshot)
+    found = evaluate.run(generator, Path("data/dataset"), Path("results/samples"), given)
     stage.write_json(Path("results/metrics.json"), found)
 
 

@@ -6,9 +6,10 @@ from semireal import params, sample, stage
 
 
 def main() -> None:
-    """models/generator.safetensors -> results/samples."""
+    """models/*.safetensors -> results/samples."""
+    given = params.load().sample
     with stage.output(Path("results/samples")) as out:
-        sample.run(Path("models/generator.safetensors"), out, params.load().sample)
+        sample.run(sample.generator_of(Path("models"), given.snapshot), out, given)
 
 
 if __name__ == "__main__":

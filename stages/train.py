@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 from dvclive.live import Live
 
 from semireal import params, report, stage, train
@@ -9,22 +10,25 @@ from semireal import params, report, stage, train
 
 def main() -> None:
     """data/dataset -> models/*.safetensors and results/train."""
-    history: list[dict[str, float]] = []
+    given = params.load()
     with stage.output(Path("results/train")) as out:
-        train.run(Path("data/dataset"), Path("models"), out / "grids", params.load(), history.append)
+        if given.train.processes > 1:
+            train.launch(out, given.train.processes)
+        else:
+            train.run(Path("data/dataset"), Path("models"), out, given)
+        history = pd.read_csv(out / train.HISTORY)
         log_curves(history, out)
         report.save_curves(history, out / "curves.png")
 
 
-def log_curves(history: list[dict[str, float]], out: Path) -> None:
+def log_curves(history: pd.DataFrame, out: Path) -> None:
     """Replay the history, so that a resumed run and one in a single go have the same curves."""
     # resume: keep what is in the folder. The rest: no experiment, dvc.yaml or report of its own
     with Live(str(out), resume=True, save_dvc_exp=False, dvcyaml=None, report=None) as live:
-        for row in history:
+        for _, row in history.iterrows():
             live.step = int(row["epoch"])
-            for name, value in row.items():
-                if name != "epoch":
-                    live.log_metric(name, value)
+            for name, value in row.drop("epoch").dropna().items():
+                live.log_metric(str(name), float(value))
             live.make_summary()
 
 

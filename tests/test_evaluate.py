@@ -10,7 +10,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from conftest import ROOT, texture
 from semireal import evaluate, features, images, params, weights
 from semireal.errors import UserError
-from semireal.stylegan2 import Config, save_generator
+from semireal.stylegan2 import Config, save_networks
 from semireal.stylegan2.networks import build_generator
 
 CPU = torch.device("cpu")
@@ -69,7 +69,7 @@ def test_real_faces_rank_sensibly(shared: Path) -> None:
 def test_run_reports_what_was_compared(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
     data = make_dataset("set", [(texture(n), {"domain": "photo" if n % 3 else "portrait"}) for n in range(9)])
     config = Config(img_resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
-    save_generator(tmp_path / "g.safetensors", build_generator(config, 0), config, {})
+    save_networks(tmp_path / "g.safetensors", config, build_generator(config, 0).state_dict(), None, {})
     (tmp_path / "samples/images").mkdir(parents=True)
     images.save_png(tmp_path / "samples/images/seed00000.png", texture(0))
     given = params.load(ROOT / "params.yaml")

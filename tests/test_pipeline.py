@@ -165,7 +165,7 @@ def test_three_characters_through_the_queue_compare(repo: Path) -> None:
     characters = ["elf", "geralt", "wonder_woman"]
     shell(repo, "dvc", "exp", "run", "--queue", "-S", f"character={','.join(characters)}")
     shell(repo, "dvc", "queue", "start", "-j", "2")
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 480
     while re.search(r"Running|Queued", status := shell(repo, "dvc", "queue", "status")):
         assert time.monotonic() < deadline, status
         time.sleep(1)

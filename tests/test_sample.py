@@ -6,11 +6,11 @@ import torch
 
 from semireal import images, sample
 from semireal.params import Sample
-from semireal.stylegan2 import Config, Generator, save_generator
+from semireal.stylegan2 import Config, Generator, save_networks
 from semireal.stylegan2.networks import build_generator
 
 CONFIG = Config(img_resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
-PARAMS = Sample(psi=0.5, seeds=5, psi_steps=3, mix_rows=2)
+PARAMS = Sample(snapshot="last", psi=0.5, seeds=5, psi_steps=3, mix_rows=2)
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def generator() -> Generator:
 
 
 def test_run_writes_all_pictures(generator: Generator, tmp_path: Path) -> None:
-    save_generator(tmp_path / "g.safetensors", generator, CONFIG, {})
+    save_networks(tmp_path / "g.safetensors", CONFIG, generator.state_dict(), None, {})
     out = tmp_path / "out"
     out.mkdir()
     sample.run(tmp_path / "g.safetensors", out, PARAMS)

@@ -1,4 +1,6 @@
 import ast
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from semireal.errors import UserError
-from semireal.stylegan2 import Config, Discriminator, Generator, load_generator, loss, ops, save_generator
-from semireal.stylegan2.networks import build_discriminator, build_generator
+from semireal.stylegan2 import (
+    Config,
+    Discriminator,
+    Generator,
+    load_discriminator,
+    load_generator,
+    loss,
+    ops,
+    save_networks,
+)
+from semireal.stylegan2.networks import build_discriminator, build_generator, set_precision
 
 TINY = Config(img_resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=64, channel_max=8)
 # Some inputs of the single operations were stored rounded to float32 after the float64 outputs were made.
@@ -140,7 +151,9 @@ def test_reference_path_length(reference: Reference) -> None:
     ws = torch.cat([G.mapping(z)[:, :cutoff], G.mapping(z_mix)[:, cutoff:]], dim=1)
     reference.check("pl_ws", ws)
     start = torch.zeros([], dtype=reference.dtype)
-    penalty, mean = loss.path_length(G.synthesis(ws), ws, reference.tensor("pl_noise_raw"), start)
+    lengths = loss.path_lengths(G.synthesis(ws), ws, reference.tensor("pl_noise_raw"))
+    reference.check("pl_lengths", lengths)
+    penalty, mean = loss.path_penalty(lengths, start)
     reference.check("pl_penalty_per_sample", penalty)
     reference.check("pl_mean_after_first_update", mean)
     reference.check("loss_Gpl", penalty.mean() * 2)
@@ -285,8 +298,11 @@ def test_noise() -> None:
     constant = G(z, noise="const")
     torch.testing.assert_close(constant[0], constant[1])
     assert not torch.equal(constant, G(z, noise="none"))
-    with pytest.raises(ValueError, match="generator"):
-        G(z, noise="random")
+    torch.manual_seed(3)  # without a generator: PyTorch's own
+    assert not torch.equal(G(z, noise="random"), G(z, noise="random"))
+    maps = G.synthesis.draw_noise(2, torch.Generator().manual_seed(1))
+    assert [list(one.shape) for one in maps] == [[2, 1, side, side] for side in (4, 8, 8, 16, 16)]
+    assert torch.equal(G(z, noise=maps), draw(1))
 
 
 def test_images_do_not_depend_on_the_batch() -> None:
@@ -322,7 +338,8 @@ def test_regularisers_have_correct_second_derivatives() -> None:
         return loss.r1_penalty(D(real), real).mean()
 
     def pl() -> Tensor:
-        return loss.path_length(G.synthesis(ws), ws, noise, torch.zeros([], dtype=torch.float64))[0].mean()
+        lengths = loss.path_lengths(G.synthesis(ws), ws, noise)
+        return loss.path_penalty(lengths, torch.zeros([], dtype=torch.float64))[0].mean()
 
     for penalty, network in ((r1, D), (pl, G.synthesis)):
         parameters = [p for name, p in network.named_parameters() if name.endswith("conv1.weight")]
@@ -338,13 +355,12 @@ def test_regularisers_have_correct_second_derivatives() -> None:
             assert slope == pytest.approx((grad * direction).sum().item(), rel=1e-4, abs=1e-8)
 
 
-def test_mix_styles() -> None:
-    ws, other = torch.zeros(2, 6, 1), torch.ones(2, 6, 1)
+def test_mixing_cutoff() -> None:
     rng = torch.Generator().manual_seed(0)
-    cutoffs = [int((loss.mix_styles(ws, other, 0.9, rng)[0] == 0).sum()) for _ in range(500)]
+    cutoffs = [loss.mixing_cutoff(6, 0.9, rng) for _ in range(500)]
     assert set(cutoffs) == {1, 2, 3, 4, 5, 6}  # 6: not mixed
     assert cutoffs.count(6) / 500 == pytest.approx(0.1, abs=0.04)
-    assert loss.mix_styles(ws, other, 0, rng) is ws
+    assert loss.mixing_cutoff(6, 0, rng) == 6
 
 
 def test_w_avg() -> None:
@@ -374,7 +390,7 @@ def test_generator_file(tmp_path: Path) -> None:
     G = build_generator(TINY, 0)
     G.mapping.update_w_avg(torch.ones(4, 8))
     for name in ("a", "b"):
-        save_generator(tmp_path / name, G, TINY, {"kimg": 1.5, "source": "x"})
+        save_networks(tmp_path / name, TINY, G.state_dict(), None, {"kimg": 1.5, "source": "x"})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
     loaded = load_generator(tmp_path / "a")
@@ -382,11 +398,61 @@ def test_generator_file(tmp_path: Path) -> None:
     assert torch.equal(loaded(z, psi=0.5), G(z, psi=0.5))
     assert loaded.config == TINY
     assert not any(p.requires_grad for p in loaded.parameters())
+    assert torch.equal(load_generator(str(tmp_path / "a"))(z), loaded(z))
+    with pytest.raises(UserError, match="no discriminator"):
+        load_discriminator(tmp_path / "a")
+
+
+def test_discriminator_file(tmp_path: Path) -> None:
+    G, D = build_generator(TINY, 0), build_discriminator(TINY, 1)
+    save_networks(tmp_path / "both", TINY, G.state_dict(), D.state_dict(), {})
+    img = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    loaded = load_discriminator(tmp_path / "both")
+    assert torch.equal(loaded(img), D(img))
+    assert loaded(img).shape == (4, 1)
+    assert torch.equal(load_generator(tmp_path / "both").mapping.w_avg, G.mapping.w_avg)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
+def test_low_precision_is_close(dtype: torch.dtype, tolerance: float) -> None:
+    config = dataclasses.replace(TINY, conv_clamp=256)
+    rng = torch.Generator().manual_seed(0)
+    z, real = torch.randn(4, 8, generator=rng), torch.randn(4, 3, 16, 16, generator=rng)
+    for network, given in ((build_generator(config, 0), z), (build_discriminator(config, 0), real)):
+        exact = network(given)
+        set_precision(network, dtype, 2, channels_last=True)
+        rough = network(given)
+        assert rough.dtype == torch.float32
+        assert not torch.equal(rough, exact)
+        torch.testing.assert_close(rough, exact, rtol=0, atol=tolerance * exact.abs().max().item())
+        rough.mean().backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_float16_does_not_overflow() -> None:
+    config = Config(16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=8192, channel_max=512, conv_clamp=256)
+    G = build_generator(config, 0)
+    set_precision(G, torch.float16, 3, channels_last=True)
+    for name, parameter in G.named_parameters():
+        if name.endswith("affine.bias"):
+            parameter.data.fill_(300)  # styles that are far above the largest float16 once summed over 512 channels
+    img = G(torch.randn(2, 8, generator=torch.Generator().manual_seed(0)))
+    assert img.isfinite().all()
+
+
+@pytest.mark.parametrize("build", [build_generator, build_discriminator])
+def test_memory_format_changes_only_rounding(build: Callable[[Config, int], Generator | Discriminator]) -> None:
+    network = build(TINY, 0).double()
+    rng = torch.Generator().manual_seed(0)
+    given = torch.randn([4, 8] if isinstance(network, Generator) else [4, 3, 16, 16], generator=rng).double()
+    first = network(given)
+    set_precision(network, torch.float64, 0, channels_last=False)
+    torch.testing.assert_close(network(given), first)
 
 
 def test_bad_generator_files(tmp_path: Path) -> None:
     path = tmp_path / "g"
-    save_generator(path, build_generator(TINY, 0), TINY, {})
+    save_networks(path, TINY, build_generator(TINY, 0).state_dict(), None, {})
     data = path.read_bytes()
     weights = load_file(path)
     bad = tmp_path / "bad"
@@ -396,7 +462,7 @@ def test_bad_generator_files(tmp_path: Path) -> None:
             load_generator(bad)
     with pytest.raises(UserError, match="missing"):
         load_generator(tmp_path / "absent")
-    bad.write_bytes(data.replace(b'\\"version\\": 1', b'\\"version\\": 9'))
+    bad.write_bytes(data.replace(b'\\"version\\": 2', b'\\"version\\": 9'))
     with pytest.raises(UserError, match="version"):
         load_generator(bad)
     save_file(weights, bad)
@@ -405,7 +471,7 @@ def test_bad_generator_files(tmp_path: Path) -> None:
 
     G = build_generator(TINY, 0)
     wide = Config(16, z_dim=8, w_dim=8, mapping_layers=3, channel_base=64, channel_max=6)
-    save_generator(bad, G, wide, {})
+    save_networks(bad, wide, G.state_dict(), None, {})
     with pytest.raises(UserError) as error:
         load_generator(bad)
     for part in ("mapping.fc2.weight is missing", "synthesis.b4.const is [8, 4, 4] and not [6, 4, 4]"):

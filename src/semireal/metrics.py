@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 
 Features = NDArray[np.float64]
 
@@ -30,6 +30,11 @@ def kernel(x: Features, y: Features) -> float:
 
 def _cubic(a: Features, b: Features) -> Features:
     return np.asarray((a @ b.T / a.shape[1] + 1) ** 3)
+
+
+def mean_distance(x: Features) -> float:
+    """Mean Euclidean distance between two different rows of x: how varied the images are."""
+    return float(pdist(x).mean())
 
 
 def precision_recall(real: Features, fake: Features, k: int) -> tuple[float, float]:

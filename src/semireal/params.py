@@ -94,15 +94,36 @@ class Train:
     ema_rampup: float | None = param("half-life is at most this share of the images seen; null = off", low=0)
     style_mixing: float = param("probability of mixing two latents", low=0, high=1)
     mirror: bool = param("show images mirrored half of the time")
-    snapshot_epochs: int = param("epochs between sample grids", low=1)
-    init: str | None = param("checkpoint to start from (transfer learning); null = from scratch")
+    ada_target: float | None = param(
+        "augmentation (ADA): wanted mean sign of the discriminator on real images; null = off", low=-1, high=1
+    )
+    ada_kimg: float = param("ADA: thousands of images from probability 0 to 1 at the fastest", low=0.001)
+    ada_transforms: str = param("ADA: blit, geometric and colour transforms", choices=("b", "bg", "bgc"))
+    ada_rotate90: bool = param("ADA: also turn by 90 degrees; not for faces")
+    snapshot_epochs: int = param("epochs between sample grids and measurements", low=1)
+    patience: int | None = param("stop after so many measurements without a better one; null = never", low=1)
+    init: str | None = param(
+        "network to start from: path or URL of a .safetensors of ours or a .pkl of stylegan2-ada-pytorch or "
+        "stylegan3; null = from scratch"
+    )
+    init_sha256: str | None = param("SHA-256 that the file of init must have; null = any")
+    freeze_d: int = param("first layers of the discriminator that stay as they start (freeze-D)", low=0)
+    conv_clamp: float | None = param("activations are clamped to +- this; null = not; float16 needs 256", low=1)
+    precision: str = param("of the features at high resolutions", choices=("float32", "bfloat16", "float16"))
+    low_precision_res: int = param("so many of the highest resolutions use `precision`", low=0, high=9)
+    channels_last: bool = param("memory format of the features; faster on CPUs and for 16 bits")
+    tf32: bool = param("faster, rougher float32 on GPUs")
+    compile: bool = param("torch.compile where no second derivative is needed")
+    micro_batch: int | None = param("images that a process works on at once, to save memory; null = all", low=1)
     device: str = param("where to train", choices=("auto", "cpu", "cuda"))
+    processes: int = param("GPUs (or CPU processes) that share each batch", low=1)
 
 
 @dataclass(frozen=True)
 class Sample:
     """The pictures to look at."""
 
+    snapshot: str = param("generator: the last, or that with the least kernel_r64", choices=("last", "best"))
     psi: float = param("truncation: 0 = the average face, 1 = as trained", low=-2, high=2)
     seeds: int = param("how many single images, from seed 0 on", low=1, high=100_000)
     psi_steps: int = param("pictures in the psi row, from 0 to 1", low=2, high=64)

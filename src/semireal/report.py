@@ -1,23 +1,37 @@
-"""Pictures for people: the loss curves as PNG, for machines where `dvc plots` cannot load its scripts."""
+"""Pictures for people: the curves of a training as PNG, for machines where `dvc plots` cannot load its scripts."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-CURVES = ("loss_g", "loss_d")
+import pandas as pd
+
+LOSSES = {"loss_g": "generator", "loss_d": "discriminator"}
+KERNEL = "kernel_r64"
 
 
-def save_curves(history: Sequence[dict[str, float]], path: Path) -> None:
-    """Plot the losses of generator and discriminator over the epochs; `history` has one row per epoch."""
+def save_curves(history: pd.DataFrame, path: Path) -> None:
+    """Plot the losses over the epochs, and below the kernel distance with the best snapshot marked.
+
+    history: one row per epoch; kernel_r64 only where it was measured.
+    """
     # matplotlib is not needed for training, and not installed everywhere
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 6), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for name, label in zip(CURVES, ("generator", "discriminator"), strict=True):
-        axes.plot([row["epoch"] for row in history], [row[name] for row in history], label=label)
-    axes.set(xlabel="epoch (1000 images)", ylabel="loss")
-    axes.grid(alpha=0.3)
-    axes.legend()
+    losses, distance = figure.subplots(2, sharex=True)
+    for name, label in LOSSES.items():
+        losses.plot(history["epoch"], history[name], label=label)
+    losses.set(ylabel="loss")
+    losses.legend()
+    if KERNEL in history:
+        measured = history.dropna(subset=[KERNEL])
+        best = measured.nsmallest(1, KERNEL)
+        distance.plot(measured["epoch"], measured[KERNEL], marker="o", markersize=3)
+        label = f"best: epoch {best['epoch'].item()}"
+        distance.plot(best["epoch"], best[KERNEL], "o", color="tab:red", label=label)
+        distance.legend()
+    distance.set(xlabel="epoch (1000 images)", ylabel=KERNEL)
+    for axes in (losses, distance):
+        axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120, metadata={"Software": None})

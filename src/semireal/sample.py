@@ -29,6 +29,11 @@ def run(generator: Path, out: Path, params: Sample) -> None:
     write_json(out / "report.json", {"images": params.seeds, "psi": params.psi})
 
 
+def generator_of(models: Path, snapshot: str) -> Path:
+    """The file of the `last` or the `best` generator."""
+    return models / {"last": "generator.safetensors", "best": "best.safetensors"}[snapshot]
+
+
 def device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

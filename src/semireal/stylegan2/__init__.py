@@ -1,6 +1,16 @@
-"""StyleGAN2 in plain PyTorch: networks, losses, checkpoints and the training loop."""
+"""StyleGAN2 in plain PyTorch: networks, losses, augmentation, checkpoints and the training loop."""
 
-from semireal.stylegan2.checkpoint import load_generator, save_generator
+from semireal.stylegan2.checkpoint import Networks, save_networks
+from semireal.stylegan2.load import load_discriminator, load_generator, load_networks
 from semireal.stylegan2.networks import Config, Discriminator, Generator
 
-__all__ = ["Config", "Discriminator", "Generator", "load_generator", "save_generator"]
+__all__ = [
+    "Config",
+    "Discriminator",
+    "Generator",
+    "Networks",
+    "load_discriminator",
+    "load_generator",
+    "load_networks",
+    "save_networks",
+]

@@ -16,19 +16,29 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from semireal.errors import UserError
+from semireal.stylegan2.augment import Ada
 from semireal.stylegan2.networks import Config, Discriminator, Generator
 
-VERSION = 1
+VERSION = 2
 METADATA = "semireal"  # one key only: safetensors does not promise an order of several
 ADAM = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """Weights to use or to start from: state dicts of the averaged generator and, if known, the discriminator."""
+
+    config: Config
+    generator: dict[str, Tensor]
+    discriminator: dict[str, Tensor] | None
 
 
 @dataclasses.dataclass
 class State:
     """Everything that the next training step depends on, except configuration and data, which `key` names.
 
-    nimg: images shown so far; step: iterations so far; pl_mean: running mean of path lengths [];
-    history: one row of plain numbers per epoch.
+    nimg: images shown so far; step: iterations so far; pl_mean: running mean of path lengths []; ada: state of
+    the augmentation; history: one row of plain numbers per epoch.
     """
 
     G: Generator
@@ -38,39 +48,33 @@ class State:
     opt_d: torch.optim.Optimizer
     pl_mean: Tensor
     key: str
+    ada: Ada = dataclasses.field(default_factory=Ada)
     nimg: int = 0
     step: int = 0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
-def save_generator(path: Path, G: Generator, config: Config, extra: dict[str, Any]) -> None:
-    """Write weights and buffers of G, with its configuration and any JSON-like extra."""
-    _write(path, "generator", G.state_dict(), {"config": dataclasses.asdict(config), "extra": extra})
+def save_networks(
+    path: Path,
+    config: Config,
+    generator: Mapping[str, Tensor],
+    discriminator: Mapping[str, Tensor] | None,
+    extra: dict[str, Any],
+) -> None:
+    """Write state dicts of an (averaged) generator and perhaps a discriminator, with any JSON-like extra."""
+    parts = {"G_ema": generator} | ({} if discriminator is None else {"D": discriminator})
+    tensors = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
+    _write(path, "networks", tensors, {"config": dataclasses.asdict(config), "extra": extra})
 
 
-def load_generator(path: Path) -> Generator:
-    """Read a generator for inference; UserError where the file is damaged or does not fit."""
-    tensors, info = _read(path, "generator")
+def load_networks(path: Path) -> Networks:
+    """Read the networks of a file of `save_networks` or of a training state; UserError where it is damaged."""
+    tensors, info = _read(path, "networks", "state")
     try:
         config = Config(**info["config"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: no valid configuration ({error}). Make the file again") from error
-    with torch.device("meta"):  # no random initialisation
-        G = Generator(config)
-    G.to_empty(device="cpu")
-    load_weights(G, tensors, str(path))
-    return G.eval().requires_grad_(False)
-
-
-def load_start(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
-    """Read what transfer learning starts from: state dicts of the (averaged) generator and the discriminator.
-
-    The file is a training state, or a generator, which has no discriminator.
-    """
-    tensors, info = _read(path, "generator", "state")
-    if info["kind"] == "generator":
-        return tensors, None
-    return _under("G_ema", tensors), _under("D", tensors)
+    return Networks(config, _under("G_ema", tensors), _under("D", tensors) or None)
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
@@ -88,6 +92,32 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) 
     module.load_state_dict(tensors)
 
 
+def take_matching(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> str:
+    """Load the blocks whose tensors all fit, leave the others as they are, and say which in words.
+
+    A block is the mapping, all of one resolution, or the layer of the discriminator that reads the image: so a
+    network of another resolution gives what it has in common. UserError where nothing fits.
+    """
+    blocks: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in module.state_dict().items():
+        blocks.setdefault(_block_of(name), {})[name] = tensor
+    taken: list[str] = []
+    fresh: list[str] = []
+    for block, wanted in blocks.items():
+        fits = all(name in tensors and tensors[name].shape == tensor.shape for name, tensor in wanted.items())
+        (taken if fits else fresh).append(block)
+    if not taken:
+        raise UserError(f"train.init: {origin}: no block fits this network. Compare z_dim, w_dim and the channels")
+    found = {name: tensors[name] for block in taken for name in blocks[block]}
+    module.load_state_dict(found, strict=False)
+    return ", ".join(taken) + (f"; from scratch: {', '.join(fresh)}" if fresh else "")
+
+
+def _block_of(name: str) -> str:
+    first, second, *_ = name.split(".")
+    return second if first == "synthesis" else f"{first}.{second}" if second == "fromrgb" else first
+
+
 def save_state(path: Path, state: State) -> None:
     """Write a whole training state."""
     tensors = {"pl_mean": state.pl_mean}
@@ -97,7 +127,14 @@ def save_state(path: Path, state: State) -> None:
         for name, parameter in module.named_parameters():
             moments = optimizer.state.get(parameter, {})
             tensors |= {f"{part}.{name}.{kind}": moments[kind] for kind in ADAM if kind in moments}
-    info = {"key": state.key, "nimg": state.nimg, "step": state.step, "history": state.history}
+    info = {
+        "config": dataclasses.asdict(state.G.config),
+        "key": state.key,
+        "nimg": state.nimg,
+        "step": state.step,
+        "ada": dataclasses.asdict(state.ada),
+        "history": state.history,
+    }
     _write(path, "state", tensors, info)
 
 
@@ -125,6 +162,7 @@ def load_state(path: Path, state: State, most_epochs: int) -> bool:
                 loaded[i] = found
         optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
     state.pl_mean = tensors["pl_mean"].to(state.pl_mean)
+    state.ada = Ada(**info["ada"])
     state.nimg, state.step, state.history = info["nimg"], info["step"], info["history"]
     return True
 

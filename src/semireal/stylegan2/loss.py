@@ -26,26 +26,32 @@ def r1_penalty(real_logits: Tensor, images: Tensor) -> Tensor:
     return grads.square().sum(dim=[1, 2, 3])
 
 
-def path_length(images: Tensor, ws: Tensor, noise: Tensor, mean: Tensor, decay: float = 0.01) -> tuple[Tensor, Tensor]:
-    """Path length penalty (arXiv:1912.04958, eq. 4).
+def path_lengths(images: Tensor, ws: Tensor, noise: Tensor, create_graph: bool = True) -> Tensor:
+    """How much the images change with the styles (arXiv:1912.04958, eq. 4, the norm).
 
-    images: [N,3,H,W], computed from ws [N,num_ws,w_dim]; noise: standard normal, shaped as images; mean:
-    running mean of the lengths []; decay: weight of this batch in it. Gives the penalty [N] and the new mean;
-    the penalty is the squared distance from the new mean, and gradients flow through both.
+    images: [N,3,H,W], computed from ws [N,num_ws,w_dim]; noise: standard normal, shaped as images. Gives [N],
+    the root of the mean over num_ws of the squared norm over w_dim.
     """
     weighted = (images * noise).sum() / math.sqrt(images.shape[2] * images.shape[3])
-    (grads,) = torch.autograd.grad(weighted, ws, create_graph=True)
-    lengths = grads.square().sum(dim=2).mean(dim=1).sqrt()
+    (grads,) = torch.autograd.grad(weighted, ws, create_graph=create_graph)
+    return grads.square().sum(dim=2).mean(dim=1).sqrt()
+
+
+def path_penalty(lengths: Tensor, mean: Tensor, decay: float = 0.01) -> tuple[Tensor, Tensor]:
+    """Path length penalty (arXiv:1912.04958, eq. 4): squared distance of lengths [N] from their running mean [].
+
+    decay: weight of this batch in the mean. Gives the penalty [N] and the new mean, which the penalty is
+    measured from; gradients flow through both.
+    """
     new_mean = mean.lerp(lengths.mean(), decay)
     return (lengths - new_mean).square(), new_mean
 
 
-def mix_styles(ws: Tensor, other: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Replace, with a probability, the styles from a random layer on (arXiv:1812.04948, section 3.1).
+def mixing_cutoff(num_ws: int, probability: float, generator: torch.Generator) -> int:
+    """Draw the first layer that takes its style from a second latent (arXiv:1812.04948, section 3.1).
 
-    ws, other: [N,num_ws,w_dim]; the first replaced layer is uniform in 1..num_ws-1, the same for the whole
-    batch.
+    Uniform in 1..num_ws-1 with a probability, else num_ws: no mixing.
     """
     chance = torch.rand([], generator=generator, device=generator.device).item()
-    cutoff = int(torch.randint(1, ws.shape[1], [], generator=generator, device=generator.device))
-    return torch.cat([ws[:, :cutoff], other[:, cutoff:]], dim=1) if chance < probability else ws
+    cutoff = int(torch.randint(1, num_ws, [], generator=generator, device=generator.device))
+    return cutoff if chance < probability else num_ws

@@ -5,6 +5,7 @@ Parameter and buffer names are those of the public implementation, so that its s
 
 import dataclasses
 import math
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -129,16 +130,9 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.register_buffer("resample_filter", ops.fir_filter())
 
-    def forward(self, x: Tensor, w: Tensor, noise: Noise, generator: torch.Generator | None) -> Tensor:
-        """X [N,in,h,h], w [N,w_dim] -> [N,out,resolution,resolution]."""
-        added: Tensor | None = None
-        if noise == "random":
-            if generator is None:
-                raise ValueError("random noise needs a generator")
-            shape = (x.shape[0], 1, *self.noise_const.shape)
-            added = torch.randn(shape, generator=generator, device=generator.device).to(x) * self.noise_strength
-        elif noise == "const":
-            added = self.noise_const * self.noise_strength
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """X [N,in,h,h], w [N,w_dim], noise [res,res] or [N,1,res,res] -> [N,out,res,res]."""
+        added = None if noise is None else noise * self.noise_strength
         up_filter = self.resample_filter if self.up else None
         x = ops.modulated_conv2d(x, self.weight, self.affine(w), self.bias, added, up_filter, gain=SQRT2)
         return ops.leaky_relu(x, self.clamp)
@@ -158,13 +152,19 @@ class ToRGB(nn.Module):
         """X [N,in,h,h], w [N,w_dim] -> [N,3,h,h]."""
         styles = self.affine(w) / math.sqrt(self.weight.shape[1])
         x = ops.modulated_conv2d(x, self.weight, styles, self.bias, demodulate=False)
-        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+        x = x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+        return x.to(self.weight.dtype)  # the colours add up at full precision
 
 
 class SynthesisBlock(nn.Module):
-    """All layers of the generator at one resolution; the first block starts from a learned constant."""
+    """All layers of the generator at one resolution; the first block starts from a learned constant.
+
+    dtype: of the features; None = that of the weights.
+    """
 
     resample_filter: Tensor
+    dtype: torch.dtype | None = None
+    memory_format = torch.channels_last
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, clamp: float | None) -> None:
         super().__init__()
@@ -178,21 +178,21 @@ class SynthesisBlock(nn.Module):
         self.torgb = ToRGB(out_channels, w_dim, clamp)
 
     def forward(
-        self,
-        x: Tensor | None,
-        img: Tensor | None,
-        ws: list[Tensor],
-        noise: Noise,
-        generator: torch.Generator | None,
+        self, x: Tensor | None, img: Tensor | None, ws: Sequence[Tensor], noise: Iterator[Tensor | None]
     ) -> tuple[Tensor, Tensor]:
-        """Features, image and styles (2 for the first block, else 3; each [N,w_dim]) -> features, image."""
+        """Features, image, styles (2 for the first block, else 3; each [N,w_dim]), noise -> features, image."""
+        dtype = self.dtype or self.torgb.weight.dtype
         if x is None or img is None:
-            x = self.const.expand(ws[0].shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
-            x = self.conv1(x, ws[0], noise, generator)
+            x = self.const.to(dtype).expand(ws[0].shape[0], -1, -1, -1).contiguous(memory_format=self.memory_format)
+            x = self.conv1(x, ws[0], next(noise))
             return x, self.torgb(x, ws[1])
-        x = self.conv0(x, ws[0], noise, generator)
-        x = self.conv1(x, ws[1], noise, generator)
+        x = self.conv0(x.to(dtype), ws[0], next(noise))
+        x = self.conv1(x, ws[1], next(noise))
         return x, self.torgb(x, ws[2]) + ops.upsample2d(img, self.resample_filter)
+
+    def layers(self) -> list[SynthesisLayer]:
+        """The layers that add noise, in order."""
+        return [self.conv1] if self.first else [self.conv0, self.conv1]
 
 
 class Synthesis(nn.Module):
@@ -208,19 +208,43 @@ class Synthesis(nn.Module):
             self.add_module(f"b{res}", block)
             in_channels = config.channels(res)
 
-    def forward(self, ws: Tensor, noise: Noise = "const", generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self, ws: Tensor, noise: Noise | Sequence[Tensor] = "const", generator: torch.Generator | None = None
+    ) -> Tensor:
         """Ws [N,num_ws,w_dim] -> images [N,3,H,W], about [-1,1].
 
-        noise: the stored maps, fresh ones drawn from generator, or none.
+        noise: the stored maps, fresh ones drawn from generator (None = PyTorch's own), none, or what
+        `draw_noise` gave.
         """
+        maps: Iterator[Tensor | None]
+        if noise == "const":
+            maps = (layer.noise_const for block in self.blocks() for layer in block.layers())
+        elif noise == "none":
+            maps = (None for block in self.blocks() for _ in block.layers())
+        else:
+            drawn = self.draw_noise(len(ws), generator) if isinstance(noise, str) else noise
+            maps = (one.to(ws) for one in drawn)
         x: Tensor | None = None
         img: Tensor | None = None
-        styles = list(ws.unbind(dim=1))
-        for i, res in enumerate(self.block_resolutions):
+        styles = ws.unbind(dim=1)
+        for i, block in enumerate(self.blocks()):
             first = max(2 * i - 1, 0)  # the last style of a block is also the first of the next
-            x, img = self.get_submodule(f"b{res}")(x, img, styles[first : 2 * i + 2], noise, generator)
+            x, img = block(x, img, styles[first : 2 * i + 2], maps)
         assert img is not None
         return img
+
+    def blocks(self) -> list[SynthesisBlock]:
+        """The blocks from 4x4 up."""
+        return [getattr(self, f"b{res}") for res in self.block_resolutions]
+
+    def draw_noise(self, count: int, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Fresh noise for `count` images: one standard normal map [count,1,res,res] per layer."""
+        device = self.blocks()[0].const.device if generator is None else generator.device
+        return [
+            torch.randn([count, 1, *layer.noise_const.shape], generator=generator, device=device)
+            for block in self.blocks()
+            for layer in block.layers()
+        ]
 
 
 class Generator(nn.Module):
@@ -237,7 +261,7 @@ class Generator(nn.Module):
         z: Tensor,
         psi: float = 1.0,
         cutoff: int | None = None,
-        noise: Noise = "const",
+        noise: Noise | Sequence[Tensor] = "const",
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Latents z [N,z_dim], standard normal -> images [N,3,H,W]; see Mapping and Synthesis."""
@@ -270,8 +294,8 @@ class ConvLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,in,H,W] -> [N,out,H',W']."""
-        weight = self.weight * (self.gain / math.sqrt(self.weight[0].numel()))
-        bias = None if self.bias is None else self.bias * self.gain
+        weight = (self.weight * (self.gain / math.sqrt(self.weight[0].numel()))).to(x.dtype)
+        bias = None if self.bias is None else (self.bias * self.gain).to(x.dtype)
         if self.down:
             x = ops.conv2d_down(x, weight, self.resample_filter, bias)
         else:
@@ -280,9 +304,13 @@ class ConvLayer(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Residual block that halves the size; the first one starts from the image."""
+    """Residual block that halves the size; the first one starts from the image.
+
+    dtype: of the features; None = that of the weights.
+    """
 
     resample_filter: Tensor
+    dtype: torch.dtype | None = None
 
     def __init__(self, in_channels: int, out_channels: int, first: bool, clamp: float | None) -> None:
         super().__init__()
@@ -294,10 +322,15 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,in,H,W] (first block: [N,3,H,W]) -> [N,out,H/2,W/2]."""
+        x = x.to(self.dtype or self.skip.weight.dtype)
         if self.fromrgb is not None:
             x = self.fromrgb(x)
         skip: Tensor = self.skip(x)
         return skip.add_(self.conv1(self.conv0(x)))
+
+    def layers(self) -> list[ConvLayer]:
+        """The layers in the order in which freeze-D counts them."""
+        return [layer for layer in (self.fromrgb, self.conv0, self.conv1, self.skip) if layer is not None]
 
 
 class DiscriminatorEpilogue(nn.Module):
@@ -312,7 +345,7 @@ class DiscriminatorEpilogue(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N,C,4,4] -> [N,1]."""
-        x = self.conv(ops.minibatch_std(x, self.mbstd_group_size))
+        x = self.conv(ops.minibatch_std(x.to(self.out.weight.dtype), self.mbstd_group_size))
         logits: Tensor = self.out(self.fc(x.flatten(1)))
         return logits
 
@@ -320,8 +353,11 @@ class DiscriminatorEpilogue(nn.Module):
 class Discriminator(nn.Module):
     """Residual discriminator; its logits are positive for what looks real."""
 
+    memory_format = torch.channels_last
+
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.config = config
         self.block_resolutions = config.block_resolutions()[::-1]
         for res in self.block_resolutions[:-1]:
             first = res == config.img_resolution
@@ -331,10 +367,32 @@ class Discriminator(nn.Module):
 
     def forward(self, img: Tensor) -> Tensor:
         """Images [N,3,H,W] in [-1,1], N divisible by min(mbstd_group_size, N) -> logits [N,1]."""
-        x = img.contiguous(memory_format=torch.channels_last)
-        for res in self.block_resolutions:
-            x = self.get_submodule(f"b{res}")(x)
-        return x
+        x = img.contiguous(memory_format=self.memory_format)
+        for block in self.blocks():
+            x = block(x)
+        logits: Tensor = self.b4(x)
+        return logits
+
+    def blocks(self) -> list[DiscriminatorBlock]:
+        """The blocks from the image down to 8x8."""
+        return [getattr(self, f"b{res}") for res in self.block_resolutions[:-1]]
+
+
+def set_precision(network: Generator | Discriminator, dtype: torch.dtype, count: int, channels_last: bool) -> None:
+    """Compute the `count` highest resolutions with dtype (arXiv:2006.06676, appendix D); weights stay as they are.
+
+    channels_last: memory format of the features, else channels first.
+    """
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    if isinstance(network, Generator):
+        synthesis = network.synthesis.blocks()
+        synthesis[0].memory_format = memory_format
+        for block in synthesis[::-1][:count]:
+            block.dtype = dtype
+    else:
+        network.memory_format = memory_format
+        for layer in network.blocks()[:count]:
+            layer.dtype = dtype
 
 
 def build_generator(config: Config, seed: int) -> Generator:

@@ -112,18 +112,22 @@ def modulated_conv2d(
     up_filter: filter [4,4] of a convolution that doubles the size, or None; demodulate: bring each output map
     back to unit variance, assuming that of the input. Gives gain * (convolution + noise + bias).
     """
+    if demodulate and x.dtype == torch.float16:
+        # Keeps the sums below the largest float16; the demodulation takes these factors out again.
+        weight = weight / (weight.abs().amax([1, 2, 3], keepdim=True) * math.sqrt(weight[0].numel()))
+        styles = styles / styles.abs().amax(1, keepdim=True)
     # Scaling the activations before and after equals scaling the weights per sample, and needs one
     # convolution for the whole batch instead of one per sample.
-    x = x * styles[:, :, None, None]
-    pad = weight.shape[-1] // 2
-    x = F.conv2d(x, weight, padding=pad) if up_filter is None else conv2d_up(x, weight, up_filter)
+    x = x * styles[:, :, None, None].to(x.dtype)
+    kernel, pad = weight.to(x.dtype), weight.shape[-1] // 2
+    x = F.conv2d(x, kernel, padding=pad) if up_filter is None else conv2d_up(x, kernel, up_filter)
     scale = torch.full_like(x[:1, :, :1, :1], gain)
     if demodulate:
         power = styles.square() @ weight.square().sum([2, 3]).T
-        scale = (power + 1e-8).rsqrt()[:, :, None, None] * gain
-    offset = torch.zeros_like(scale) if bias is None else (bias * gain)[None, :, None, None]
+        scale = ((power + 1e-8).rsqrt()[:, :, None, None] * gain).to(x.dtype)
+    offset = torch.zeros_like(scale) if bias is None else (bias * gain)[None, :, None, None].to(x.dtype)
     x = torch.addcmul(offset, x, scale)
-    return x if noise is None else x.add_(noise * gain)
+    return x if noise is None else x.add_((noise * gain).to(x.dtype))
 
 
 def leaky_relu(x: Tensor, clamp: float | None = None) -> Tensor:

@@ -1,0 +1,51 @@
+"""`python -m semireal.stylegan2.convert IN.pkl OUT.safetensors`: a public network pickle as a file of ours."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from semireal import stage
+from semireal.errors import UserError
+from semireal.stylegan2.checkpoint import save_networks
+from semireal.stylegan2.foreign import read_pickle
+from semireal.weights import sha256_of
+
+
+def convert(source: Path, target: Path) -> str:
+    """Read a network pickle, without running what is in it, and write target; gives a line that says what it was.
+
+    An existing target is replaced. UserError where source cannot be read or target not be written.
+    """
+    if target.suffix != ".safetensors":
+        raise UserError(f"{target}: found the suffix {target.suffix!r}, need .safetensors. Name the output so")
+    if not target.parent.is_dir():
+        raise UserError(f"{target}: no folder {target.parent}. Make it first")
+    if target.is_dir():
+        raise UserError(f"{target}: is a folder. Name a file")
+    found = read_pickle(source)
+    origin = {"source": source.name, "sha256": sha256_of(source)}
+    try:
+        save_networks(target, found.config, found.generator, found.discriminator, origin)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror}). Name another output") from error
+    counts = [sum(tensor.numel() for tensor in part.values()) for part in (found.generator, found.discriminator or {})]
+    size = found.config.img_resolution
+    D = f"a discriminator of {counts[1]:,}" if found.discriminator else "no discriminator"
+    return f"{target}: {size}x{size} pixels, a generator of {counts[0]:,} numbers, {D}"
+
+
+def main() -> None:
+    """Convert what the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m semireal.stylegan2.convert",
+        description="Convert a network pickle of stylegan2-ada-pytorch or stylegan3 (--cfg=stylegan2). "
+        "Nothing that the pickle carries is run.",
+    )
+    parser.add_argument("source", metavar="IN.pkl", type=Path)
+    parser.add_argument("target", metavar="OUT.safetensors", type=Path)
+    args = parser.parse_args()
+    sys.stdout.write(convert(args.source, args.target) + "\n")
+
+
+if __name__ == "__main__":
+    stage.run(main)
