@@ -26,7 +26,7 @@ from semireal.stylegan2 import Generator, load_generator, save_networks, trainin
 
 RESOLUTION = 64
 EVERY = 10  # epochs between snapshots
-FAKES = 500
+FAKES = 300
 BATCH = 32
 ROOT = Path(__file__).resolve().parents[1]
 # outside the demo profile faces are cut with this border, in which hair and ears of real people fit
@@ -76,7 +76,7 @@ def train_one(work: Path, ada: str, epochs: int, ada_kimg: float) -> None:
 
 
 def measure(work: Path, weights: Path, out: Path) -> None:
-    """Write table, curves and the last grids."""
+    """Write table and curves to `out`; the grids of the runs stay in `work`, since the pictures may not be shown."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     net = FeatureExtractorInceptionV3("inception", ["768"], feature_extractor_weights_path=str(weights))
@@ -90,7 +90,6 @@ def measure(work: Path, weights: Path, out: Path) -> None:
             value = metrics.kernel(real, features(net, drawn))
             rows.append({"run": run.name, "kimg": int(snapshot.stem), "kernel_768": value})
             print(rows[-1], flush=True)
-        shutil.copyfile(sorted((run / training.GRIDS).glob("fakes_*.png"))[-1], out / f"{run.name}.png")
     table = pd.DataFrame(rows).pivot_table(index="kimg", columns="run", values="kernel_768")
     table.to_csv(out / "ada.csv", float_format="%.5f")
     floor = metrics.kernel(real[half[::2]], real[half[1::2]])
