@@ -26,7 +26,7 @@ repro: .venv  ## run the whole graph on the embedded demo, offline, and print wh
 	dvc metrics show results/metrics.json
 
 # the columns that people compare; `dvc exp show` alone has a hundred
-COLUMNS := Experiment|State|name|train.epochs|train.photo_ratio|sample.psi|face_rate|.*_r64|fid|kid|inception_score
+COLUMNS := Experiment|State|name|train.epochs|train.photo_ratio|sample.psi|face_rate|(frechet|kernel|precision|recall)_r64|fid|kid|inception_score
 compare: .venv  ## a table of all experiments
 	dvc exp show --md --drop '.*' --keep '^($(COLUMNS))$$'
 

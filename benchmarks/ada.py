@@ -25,7 +25,7 @@ from semireal.sample import draw
 from semireal.stylegan2 import Generator, load_generator, save_networks, training
 
 RESOLUTION = 64
-EVERY = 10  # epochs between snapshots
+EVERY = 20  # epochs between snapshots
 FAKES = 300
 BATCH = 32
 ROOT = Path(__file__).resolve().parents[1]

@@ -59,13 +59,13 @@ def test_run_writes_networks_and_curves(data: Path, tmp_path: Path, capsys: pyte
     ]
     history = pd.read_csv(out / train.HISTORY)
     assert history["epoch"].tolist() == [1, 2]
-    assert history["kernel_r64"].notna().all()
-    assert 0 < history["diversity_r64"].iloc[0] < 10
+    assert history["snapshot_kernel_r64"].notna().all()
+    assert 0 < history["snapshot_diversity_r64"].iloc[0] < 10
     assert sorted(path.name for path in (out / "grids").iterdir()) == [
         *(f"fakes_{epoch:05d}.png" for epoch in range(3)),
         "reals.png",
     ]
-    best = int(history.nsmallest(1, "kernel_r64")["epoch"].item())
+    best = int(history.nsmallest(1, "snapshot_kernel_r64")["epoch"].item())
     assert yaml.safe_load((out / "report.json").read_text())["best_epoch"] == best
     for name in ("best", "checkpoint", "generator"):
         G = load_generator(models / f"{name}.safetensors")

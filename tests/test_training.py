@@ -322,7 +322,7 @@ def test_best_snapshot_is_kept_and_patience_ends(tmp_path: Path, capsys: pytest.
 
     config = dataclasses.replace(CONFIG, epochs=5, snapshot_epochs=1, patience=2)
     state = train(pictures(), config, tmp_path, "data", monitor=monitor)
-    assert [row["kernel_r64"] for row in state.history] == [5, 3, 4, 3.5]
+    assert [row["snapshot_kernel_r64"] for row in state.history] == [5, 3, 4, 3.5]
     assert training.best_epoch(state.history) == 2
     assert equal(load_generator(tmp_path / BEST), seen[1])
     assert "stopped at epoch 4" in capsys.readouterr().err

@@ -123,7 +123,7 @@ class Train:
 class Sample:
     """The pictures to look at."""
 
-    snapshot: str = param("generator: the last, or that with the least kernel_r64", choices=("last", "best"))
+    snapshot: str = param("generator: the last, or that with the least snapshot_kernel_r64", choices=("last", "best"))
     psi: float = param("truncation: 0 = the average face, 1 = as trained", low=-2, high=2)
     seeds: int = param("how many single images, from seed 0 on", low=1, high=100_000)
     psi_steps: int = param("pictures in the psi row, from 0 to 1", low=2, high=64)

@@ -5,13 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 LOSSES = {"loss_g": "generator", "loss_d": "discriminator"}
-KERNEL = "kernel_r64"
+KERNEL = "snapshot_kernel_r64"
 
 
 def save_curves(history: pd.DataFrame, path: Path) -> None:
     """Plot the losses over the epochs, and below the kernel distance with the best snapshot marked.
 
-    history: one row per epoch; kernel_r64 only where it was measured.
+    history: one row per epoch; snapshot_kernel_r64 only where it was measured.
     """
     # matplotlib is not needed for training, and not installed everywhere
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -29,7 +29,7 @@ SAVE_SECONDS = 60  # between saved states, where no snapshot is due
 STATE = "state.safetensors"
 BEST = "best.safetensors"
 GRIDS = "grids"
-MEASURES = ("kernel_r64", "diversity_r64")  # what a monitor gives, at every snapshot
+MEASURES = ("snapshot_kernel_r64", "snapshot_diversity_r64")  # what a monitor gives
 SHOWN = ("loss_g", "loss_d", "r1", "ada_p", MEASURES[0])  # beside the progress bar
 COLLAPSED = 0.25  # of the greatest diversity so far
 
