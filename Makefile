@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro compare test lint requirements clean
+.PHONY: help repro review compare test lint requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ $(VENV)/installed: requirements.txt pyproject.toml
 repro: .venv  ## run the whole graph on the embedded demo, offline, and print what came out
 	dvc repro
 	dvc metrics show results/metrics.json
+
+review: .venv  ## look through the images in the browser and keep or reject them by hand
+	python -m semireal.review
 
 # the columns that people compare; `dvc exp show` alone has a hundred
 COLUMNS := Experiment|State|name|train.epochs|train.photo_ratio|sample.psi|face_rate|(frechet|kernel|precision|recall)_r64|fid|kid|inception_score

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from semireal import filter, params, stage
+from semireal import decisions, filter, params, stage
 
 
 def main() -> None:
-    """data/resized -> data/filtered."""
+    """data/resized and the decisions of a person -> data/filtered."""
+    given = params.load()
+    decided = decisions.read(decisions.file_of(given.name))
     with stage.output(Path("data/filtered")) as out:
-        filter.run(Path("data/resized"), out, params.load().filter)
+        filter.run(Path("data/resized"), out, given.filter, decided)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,18 @@ def test_survivor_is_the_largest_then_the_sharpest_then_the_first() -> None:
         assert {(row["cluster"], row["survivor"]) for row in decided} == {("a", "c")}
 
 
+def test_what_a_person_kept_survives() -> None:
+    rows = [
+        {"id": "a", "crop_side": 300, "sharpness": 9.0, "file": "a", "note": ""},
+        {"id": "b", "crop_side": 200, "sharpness": 9.0, "file": "b", "note": "kept by hand"},
+        {"id": "c", "crop_side": 100, "sharpness": 9.0, "file": "c", "note": "kept by hand"},
+        {"id": "d", "crop_side": 400, "sharpness": 9.0, "file": "d", "note": "domain by hand"},
+    ]
+    decided = dedupe.decide(rows)
+    assert [row["id"] for row in decided if row["status"] == "kept"] == ["b", "c"]
+    assert {row["survivor"] for row in decided} == {"b"}
+
+
 def test_copies_are_found_and_different_pictures_kept(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
     one, two = texture(1, 256, 256), texture(2, 256, 256)
     smaller = np.asarray(Image.fromarray(one).resize((140, 140)).resize((256, 256)))

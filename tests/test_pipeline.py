@@ -35,7 +35,7 @@ TINY = {
     "sample": {"seeds": 4, "psi_steps": 3, "mix_rows": 2},
     "evaluate": {"images": 8, "neighbours": 2},
 }
-STAGES = ["crop", "resize", "filter", "dedupe", "train", "sample", "evaluate"]
+STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "sample", "evaluate"]
 
 
 def shell(folder: Path, *command: str, ok: bool = True) -> str:

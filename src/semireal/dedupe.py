@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from semireal import images, manifest
+from semireal.decisions import KEPT_BY_HAND
 from semireal.manifest import Row
 from semireal.params import Dedupe
 
@@ -68,14 +69,21 @@ def _links(table: NDArray[np.uint8], start: int, max_distance: int) -> NDArray[n
 
 
 def decide(group: list[Row]) -> list[Row]:
-    """Mark the survivor of a group kept and the others rejected.
+    """Mark the survivor of a group kept and the others rejected, except those that a person kept.
 
-    The survivor has the largest source crop, then the sharpest picture, then the smallest id.
+    The survivor was kept by hand, or else has the largest source crop, then the sharpest picture, then the smallest
+    id.
     """
-    survivor = min(group, key=lambda row: (-row["crop_side"], -row["sharpness"], row["id"]))
+
+    def by_hand(row: Row) -> bool:
+        return row.get("note") == KEPT_BY_HAND
+
+    survivor = min(group, key=lambda row: (not by_hand(row), -row["crop_side"], -row["sharpness"], row["id"]))
     cluster = min(row["id"] for row in group) if len(group) > 1 else ""
     marks = {"cluster": cluster, "survivor": survivor["id"] if cluster else ""}
     return [
-        manifest.kept(row, **marks) if row is survivor else manifest.rejected(row, "near-duplicate", **marks)
+        manifest.kept(row, **marks)
+        if row is survivor or by_hand(row)
+        else manifest.rejected(row, manifest.NEAR_DUPLICATE, **marks)
         for row in group
     ]

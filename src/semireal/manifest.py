@@ -14,6 +14,7 @@ from semireal.stage import write_json
 
 FILE = "manifest.csv"
 KEPT, REJECTED = "kept", "rejected"
+NEAR_DUPLICATE = "near-duplicate"  # the reason of stage dedupe
 
 # Columns in the order in which stages add them; everything not in NUMBERS is text.
 COLUMNS = (
@@ -30,7 +31,7 @@ COLUMNS = (
         "crop_box",
         "crop_side",
     ),
-    *("bytes", "sharpness", "phash", "cluster", "survivor"),
+    *("bytes", "sharpness", "rule", "note", "phash", "cluster", "survivor"),
 )
 NUMBERS = {"raw_bytes", "raw_width", "raw_height", "score", "crop_side", "bytes", "sharpness"}
 
@@ -80,31 +81,32 @@ def read_kept(folder: Path) -> list[Row]:
     return rows
 
 
-def write_report(folder: Path, rows: Iterable[Row]) -> None:
-    """Write `report.json`, a DVC metric: in, kept and rejected, per reason, domain and source."""
+def write_report(folder: Path, rows: Iterable[Row], **more: Any) -> None:
+    """Write `report.json`, a DVC metric: in, kept and rejected, per reason, domain and source, and `more`."""
     rows = list(rows)
     good = [row for row in rows if row["status"] == KEPT]
     report = {
         "in": len(rows),
         "kept": len(good),
-        "rejected": _count(row["reason"] for row in rows if row["status"] == REJECTED),
-        "domain": _count(row["domain"] for row in good),
-        "source": _count(row["source"] for row in good),
+        "rejected": count(row["reason"] for row in rows if row["status"] == REJECTED),
+        "domain": count(row["domain"] for row in good),
+        "source": count(row["source"] for row in good),
     }
-    write_json(folder / "report.json", report)
+    write_json(folder / "report.json", report | more)
 
 
-def _count(values: Iterable[str]) -> dict[str, int]:
+def count(values: Iterable[str]) -> dict[str, int]:
+    """How often each value occurs."""
     counts: dict[str, int] = {}
     for value in values:
         counts[value] = counts.get(value, 0) + 1
     return counts
 
 
-def save(folder: Path, rows: list[Row], stage: str, hint: str) -> None:
-    """Write manifest and report; refuse an empty dataset with the reasons and a hint what to change."""
+def save(folder: Path, rows: list[Row], stage: str, hint: str, **more: Any) -> None:
+    """Write manifest and report (with `more`); refuse an empty dataset with the reasons and a hint what to change."""
     write(folder, rows)
-    write_report(folder, rows)
+    write_report(folder, rows, **more)
     if not any(row["status"] == KEPT for row in rows):
-        reasons = ", ".join(f"{reason} {n}" for reason, n in _count(row["reason"] for row in rows).items())
+        reasons = ", ".join(f"{reason} {n}" for reason, n in count(row["reason"] for row in rows).items())
         raise UserError(f"{stage}: none of {len(rows)} images kept ({reasons or 'no input'}). {hint}")

@@ -1,11 +1,18 @@
-"""Pictures for people: the curves of a training as PNG, for machines where `dvc plots` cannot load its scripts."""
+"""Pictures for people as PNG, for machines where `dvc plots` cannot load its scripts: curves, and the funnel."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 LOSSES = {"loss_g": "generator", "loss_d": "discriminator"}
 KERNEL = "snapshot_kernel_r64"
+# raw images and what was left of them in the 2022 report, before anything was picked or added by hand
+REPORTED = {
+    "Geralt, 2022 report, about": (200, 20),
+    "Wonder Woman, 2022 report": (1071, 129),
+    "elves, 2022 report": (6777, 1212),
+}
 
 
 def save_curves(history: pd.DataFrame, path: Path) -> None:
@@ -35,3 +42,39 @@ def save_curves(history: pd.DataFrame, path: Path) -> None:
     for axes in (losses, distance):
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def save_funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]], name: str, path: Path) -> None:
+    """Draw what each step left as bars, with the reasons, and below it the yields of the 2022 report.
+
+    steps: name, images left and images lost by reason (negative: brought back), from the raw images on.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 0.62 * (len(steps) + len(REPORTED)) + 1.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    funnel, reported = figure.subplots(2, height_ratios=[len(steps), len(REPORTED) + 1])
+    names, left = [step[0] for step in steps], [step[1] for step in steps]
+    funnel.barh(names, left, color="tab:blue", height=0.62)
+    for row, (_, n, lost) in enumerate(steps):
+        why = ", ".join(f"{reason} {abs(m)}" for reason, m in sorted(lost.items(), key=lambda r: (-r[1], r[0])) if m)
+        label = f"{n}  ({_share(n, left[0]):.0%})" + (f"\n{why}" if why else "")
+        funnel.text(n + max(left) * 0.01, row, label, va="center", fontsize=8)
+    funnel.set(title=f"{name}: images left after each step", xlim=(0, max(left) * 1.6))
+    yields = {f"{name}, here": (left[0], left[-1])} | REPORTED
+    shares = [_share(after, before) for before, after in yields.values()]
+    reported.barh(list(yields), shares, color=["tab:blue"] + ["tab:gray"] * len(REPORTED), height=0.62)
+    for row, (before, after) in enumerate(yields.values()):
+        label = f"{before} \N{RIGHTWARDS ARROW} {after}  ({shares[row]:.0%})"
+        reported.text(shares[row] + 0.01, row, label, va="center", fontsize=8)
+    reported.set(title="share of the raw images that reaches the dataset", xlim=(0, 1.6))
+    for axes in (funnel, reported):
+        axes.invert_yaxis()
+        axes.set_xticks([])
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

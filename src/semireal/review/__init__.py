@@ -1,0 +1,1 @@
+"""The review page: `make review` shows the images of a stage and takes down what a person decides about them."""

@@ -1,0 +1,496 @@
+"use strict";
+// The review page. The server keeps the decisions; this script shows them and sends what the person does.
+// Texts of the images come from the web: they are only ever set as text, never as HTML.
+
+const byId = (id) => document.getElementById(id);
+const grid = byId("grid"), form = byId("filters"), large = byId("large"), help = byId("help");
+const GAP = 10, CAPTION = 42, SPARE = 2; // px, px, rows drawn beyond the window
+const NOTHING = { decision: "", domain: "", reason: "" };
+const LABELS = {
+  score: "face score", bytes: "bytes", crop_side: "side of the crop", raw_bytes: "bytes of the raw file",
+  raw_width: "width of the raw image", raw_height: "height of the raw image",
+};
+const DONE = { keep: "kept", reject: "rejected", photo: "marked as photo", portrait: "marked as portrait", clear: "left to the rules" };
+
+let data = { items: [], decisions: {}, numbers: [], undo: 0 };
+let shown = []; // the items that matched when the filters were last applied
+let cursor = 0; // place in `shown`
+let anchor = 0; // where a range starts
+let selected = new Set(); // ids
+let columns = 1, width = 100; // of the grid
+const cards = new Map(); // place -> element, for those near the window
+let sending = Promise.resolve();
+
+// --- what is true of an image now: the decision, or else the rules
+
+function now(item) {
+  const made = data.decisions[item.id] || NOTHING;
+  const domain = made.domain || item.domain || "";
+  let status = item.rules ? "rejected" : "kept", reason = item.rules;
+  if (made.decision === "keep") [status, reason] = ["kept", "kept by hand"];
+  if (made.decision === "reject") [status, reason] = ["rejected", "rejected by hand"];
+  const hand = Boolean(made.decision || made.domain);
+  const waiting = status !== item.status || domain !== item.domain || (item.note === "domain by hand" && !made.domain);
+  return { status, reason, domain, hand, waiting, why: made.reason };
+}
+
+function matches(item) {
+  const wanted = Object.fromEntries(new FormData(form)), is = now(item);
+  const low = parseFloat(wanted.low), high = parseFloat(wanted.high), value = item[wanted.number];
+  if (wanted.status === "hand" ? !is.hand : wanted.status === "waiting" ? !is.waiting : wanted.status && is.status !== wanted.status) return false;
+  if (wanted.reason && is.reason !== wanted.reason) return false;
+  if (wanted.domain && is.domain !== wanted.domain) return false;
+  if (wanted.source && item.source !== wanted.source) return false;
+  // an image without the number matches no range
+  return (Number.isNaN(low) || value >= low) && (Number.isNaN(high) || value <= high);
+}
+
+// --- filters
+
+function applyFilters() {
+  const { number, order, status, reason } = Object.fromEntries(new FormData(form));
+  grid.classList.toggle("plain", status === "rejected" || Boolean(reason)); // rejected images dimmed only among others
+  const at = shown[cursor];
+  shown = data.items.filter(matches);
+  const sign = order === "down" ? -1 : 1;
+  const size = (item) => (item[number] === undefined ? Infinity : sign * item[number]); // without a number: last
+  if (order === "up" || order === "down") shown.sort((a, b) => (size(a) === size(b) ? 0 : size(a) - size(b)));
+  const group = (item) => item.cluster || item.id;
+  if (order === "similar") shown.sort((a, b) => (group(a) < group(b) ? -1 : group(a) > group(b) ? 1 : 0));
+  cursor = Math.max(0, shown.indexOf(at));
+  anchor = cursor;
+  selected = new Set();
+  location.replace("#" + new URLSearchParams([...new FormData(form)].filter(([name, value]) => value && name !== "size")));
+  layout();
+}
+
+function choices(name, values, first) {
+  const select = form.elements[name], before = select.value;
+  const options = first ? [["", first]] : [];
+  for (const [value, label] of values) options.push([value, label]);
+  select.replaceChildren(...options.map(([value, label]) => new Option(label, value)));
+  if (options.some(([value]) => value === before)) select.value = before;
+}
+
+function counted(values) {
+  const counts = new Map();
+  for (const value of values) if (value) counts.set(value, (counts.get(value) || 0) + 1);
+  return [...counts].sort().map(([value, n]) => [value, `${value} (${n})`]);
+}
+
+function fillFilters() {
+  const current = form.elements.reason.value;
+  const reasons = counted(data.items.map((item) => now(item).reason));
+  if (current && !reasons.some(([value]) => value === current)) reasons.push([current, `${current} (0)`]);
+  choices("reason", reasons, "all");
+  choices("domain", counted(data.items.map((item) => now(item).domain)), "all");
+}
+
+// --- the grid: only the cards near the window exist
+
+function layout() {
+  const space = grid.clientWidth, size = Math.min(Number(form.elements.size.value), (space - GAP) / 2);
+  columns = Math.max(1, Math.floor((space + GAP) / (size + GAP)));
+  width = Math.floor((space - (columns - 1) * GAP) / columns);
+  const rows = Math.ceil(shown.length / columns);
+  grid.style.height = `${rows * (width + CAPTION + GAP)}px`;
+  for (const card of cards.values()) card.remove();
+  cards.clear();
+  grid.querySelector("p")?.remove();
+  if (!shown.length && data.items.length) {
+    const note = document.createElement("p");
+    note.textContent = "No image matches these filters.";
+    grid.append(note);
+  }
+  draw();
+  describe();
+}
+
+function draw() {
+  const height = width + CAPTION + GAP, top = -grid.getBoundingClientRect().top;
+  const from = Math.max(0, Math.floor(top / height) - SPARE) * columns;
+  const to = Math.min(shown.length, (Math.ceil((top + innerHeight) / height) + SPARE) * columns);
+  for (const [place, card] of cards) {
+    if (place < from || place >= to) {
+      card.remove();
+      cards.delete(place);
+    }
+  }
+  for (let place = from; place < to; place++) {
+    if (!cards.has(place)) {
+      const card = makeCard(shown[place], place);
+      cards.set(place, card);
+      grid.append(card);
+    }
+  }
+}
+
+function element(kind, name, text = "") {
+  const made = document.createElement(kind);
+  made.className = name;
+  made.textContent = text;
+  return made;
+}
+
+function address(item, size) {
+  return `image/${size}/${encodeURIComponent(item.id)}?${item.key}`;
+}
+
+function makeCard(item, place) {
+  const card = element("div", "card");
+  card.id = `at-${place}`;
+  card.dataset.place = place;
+  card.dataset.id = item.id;
+  card.setAttribute("role", "option");
+  card.style.width = `${width}px`;
+  card.style.transform = `translate(${(place % columns) * (width + GAP)}px, ${Math.floor(place / columns) * (width + CAPTION + GAP)}px)`;
+  const picture = element("div", "picture");
+  if (item.key) {
+    const img = element("img", item.cropped ? "" : "raw");
+    img.decoding = "async";
+    img.draggable = false;
+    img.alt = item.title || item.id;
+    img.onerror = () => img.replaceWith(element("span", "missing", "cannot be shown"));
+    img.src = address(item, "small");
+    picture.append(img);
+  } else picture.append(element("span", "missing", "no file here"));
+  const pick = element("button", "pick", "✓"), quick = element("div", "quick");
+  pick.title = "select";
+  const keep = element("button", "keep", "✓"), reject = element("button", "reject", "✕");
+  keep.dataset.quick = "keep";
+  reject.dataset.quick = "reject";
+  keep.title = "keep";
+  reject.title = "reject";
+  quick.append(keep, reject);
+  for (const button of [pick, keep, reject]) {
+    button.type = "button";
+    button.tabIndex = -1;
+    button.setAttribute("aria-label", button.title);
+  }
+  picture.append(pick, quick);
+  const caption = element("div", "caption"), first = element("div", ""), second = element("div", "");
+  first.append(element("span", "badge"), element("span", "score"));
+  second.append(element("span", "status"), element("span", "dot"));
+  caption.append(first, second);
+  card.append(picture, caption);
+  paint(card, item, place);
+  return card;
+}
+
+function paint(card, item, place) {
+  const is = now(item), number = form.elements.number.value || "score", value = item[number];
+  card.className = `card ${is.status}${is.hand ? " hand" : ""}${item.cropped ? "" : " fixed"}${place === cursor ? " cursor" : ""}`;
+  card.setAttribute("aria-selected", selected.has(item.id));
+  const [badge, score, status, dot] = card.querySelectorAll(".badge, .score, .status, .dot");
+  badge.className = `badge ${is.domain}`;
+  badge.textContent = is.domain;
+  score.textContent = value === undefined ? "" : short(value);
+  score.title = label(number);
+  status.textContent = is.reason ? is.reason + (is.why ? `: ${is.why}` : "") : is.status;
+  status.title = status.textContent;
+  dot.textContent = is.waiting ? "●" : "";
+  dot.title = is.waiting ? "counts from the next dvc repro on" : "";
+}
+
+function repaint() {
+  for (const [place, card] of cards) paint(card, shown[place], place);
+  grid.setAttribute("aria-activedescendant", `at-${cursor}`);
+  describe();
+  if (large.open) enlarge();
+}
+
+const label = (name) => LABELS[name] || name.replaceAll("_", " ");
+const short = (value) => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(3))));
+
+function describe() {
+  let kept = 0, hand = 0, photos = 0, waiting = 0;
+  for (const item of data.items) {
+    const is = now(item);
+    if (is.status === "kept") {
+      kept++;
+      if (is.domain === "photo") photos++;
+    }
+    if (is.hand) hand++;
+    if (is.waiting) waiting++;
+  }
+  byId("n-kept").textContent = kept;
+  byId("n-rejected").textContent = data.items.length - kept;
+  byId("n-hand").textContent = hand;
+  const share = kept ? (100 * photos) / kept : 0;
+  byId("share-bar").style.width = `${share}%`;
+  byId("share").textContent = kept ? `${Math.round(share)}% photos` : "none kept";
+  byId("waiting").hidden = !waiting;
+  byId("waiting").textContent = `● ${waiting} wait${waiting === 1 ? "s" : ""} for dvc repro`;
+  const stale = shown.filter((item) => !matches(item)).length;
+  const line = byId("shown");
+  line.textContent = `${shown.length} of ${data.items.length} images shown`;
+  if (stale) {
+    const again = element("button", "", "filter again (F)");
+    again.type = "button";
+    again.onclick = refilter;
+    line.append(`, ${stale} no longer match${stale === 1 ? "es" : ""}: `, again);
+  }
+  const n = targets().length;
+  byId("selected").textContent = selected.size ? `${selected.size} selected` : n ? "none selected" : "";
+  for (const button of document.querySelectorAll("[data-action]")) button.disabled = !n;
+  byId("undo").disabled = !data.undo;
+}
+
+function refilter() {
+  fillFilters();
+  applyFilters();
+}
+
+// --- moving and selecting
+
+function range(a, b) {
+  return new Set(shown.slice(Math.min(a, b), Math.max(a, b) + 1).map((item) => item.id));
+}
+
+function goTo(place, extend = false) {
+  if (!shown.length) return;
+  cursor = Math.min(Math.max(place, 0), shown.length - 1);
+  if (!extend) anchor = cursor;
+  selected = range(anchor, cursor);
+  reveal();
+  repaint();
+}
+
+function reveal() {
+  const height = width + CAPTION + GAP, head = document.querySelector("header").offsetHeight + 8;
+  const top = Math.floor(cursor / columns) * height + grid.getBoundingClientRect().top;
+  const bottom = innerHeight - byId("bar").offsetHeight - 8;
+  if (top < head) scrollBy(0, top - head);
+  else if (top + height - GAP > bottom) scrollBy(0, top + height - GAP - bottom);
+  draw();
+}
+
+function toggle(place) {
+  const id = shown[place].id;
+  if (!selected.delete(id)) selected.add(id);
+  cursor = anchor = place;
+  repaint();
+}
+
+/** The images an action is about: the selected ones, or else the one under the cursor; in the large view that one. */
+function targets() {
+  if (!shown.length) return [];
+  if (large.open || !selected.size) return [shown[cursor]].filter((item) => item.cropped);
+  return data.items.filter((item) => selected.has(item.id) && item.cropped);
+}
+
+// --- decisions
+
+async function ask(url, body) {
+  const answer = await fetch(url, body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name: data.name, ...body }) });
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer.json();
+}
+
+/** One request after the other, in the order of the keys; what the server says is what is shown. */
+function send(url, body, told) {
+  sending = sending.then(async () => {
+    try {
+      const answer = await ask(url, body);
+      Object.assign(data.decisions, answer.decisions);
+      data.undo = answer.undo;
+      fillFilters();
+      told(answer);
+    } catch (error) {
+      toast(error instanceof TypeError ? "The server does not answer: nothing was saved. Start make review again." : error.message, true);
+    }
+    repaint();
+  });
+}
+
+function decide(action, items = targets()) {
+  if (!items.length) {
+    if (shown.length) toast(`${now(shown[cursor]).reason}: it never came to the filter, so there is nothing to decide`);
+    return;
+  }
+  const why = byId("why");
+  const reason = action === "keep" || action === "reject" ? why.value : "";
+  send("decide", { ids: items.map((item) => item.id), action, reason }, () => {
+    if (items.length > 1) toast(`${items.length} images ${DONE[action]} · U undoes it`);
+  });
+  if (reason) why.value = "";
+}
+
+function undo() {
+  send("undo", {}, (answer) => {
+    const ids = Object.keys(answer.decisions);
+    toast(ids.length ? `undone: ${ids.length} image${ids.length === 1 ? "" : "s"}` : "nothing to undo");
+    const place = shown.findIndex((item) => ids.includes(item.id));
+    if (place < 0) return;
+    cursor = anchor = place;
+    selected = new Set(ids.filter((id) => shown.some((item) => item.id === id)));
+    reveal();
+  });
+}
+
+let hiding;
+function toast(text, error = false) {
+  const box = byId("toast");
+  box.textContent = text;
+  box.className = error ? "error" : "";
+  box.hidden = false;
+  clearTimeout(hiding);
+  hiding = setTimeout(() => (box.hidden = true), error ? 12000 : 2500);
+}
+
+// --- the large picture
+
+function enlarge() {
+  const item = shown[cursor];
+  if (!item) return;
+  const is = now(item), img = large.querySelector("img"), url = item.key ? address(item, "large") : "";
+  img.hidden = !url;
+  large.querySelector(".missing").hidden = Boolean(url);
+  if (url && img.getAttribute("src") !== url) img.src = url;
+  large.querySelector("h2").textContent = item.title || item.id;
+  const state = large.querySelector(".state");
+  state.className = `state ${is.status}`;
+  state.textContent = (is.reason || is.status) + (is.why ? `: ${is.why}` : "") + (is.waiting ? " (from the next dvc repro on)" : "");
+  const facts = [["domain", is.domain], ["source", item.source], ["artist", item.artist], ["page", item.page_url], ["last stage", item.stage],
+    ["rules say", item.rules || "keep"], ["near-duplicates", item.cluster], ["id", item.id],
+    ...data.numbers.filter((name) => item[name] !== undefined).map((name) => [label(name), short(item[name])])];
+  large.querySelector(".facts").replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) => {
+    const text = element("dd", "", name === "page" ? "" : value);
+    if (name === "page" && /^https?:/.test(value)) {
+      const link = element("a", "", value);
+      [link.href, link.target, link.rel] = [value, "_blank", "noreferrer noopener"];
+      text.append(link);
+    } else text.textContent = value;
+    return [element("dt", "", name), text];
+  }));
+  byId("place").textContent = `${cursor + 1} / ${shown.length}`;
+  const next = shown[cursor + 1];
+  if (next?.key) new Image().src = address(next, "large"); // the next one is there when it is wanted
+  if (!large.open) {
+    large.showModal();
+    describe();
+  }
+}
+
+// --- keyboard and mouse
+
+const MOVES = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: () => -columns, ArrowDown: () => columns,
+  PageUp: () => -columns * perPage(), PageDown: () => columns * perPage(), Home: () => -Infinity, End: () => Infinity };
+const ACTIONS = { k: "keep", r: "reject", p: "photo", o: "portrait", c: "clear" };
+const perPage = () => Math.max(1, Math.floor((innerHeight - 160) / (width + CAPTION + GAP)));
+
+document.addEventListener("keydown", (event) => {
+  if (help.open || event.altKey) return;
+  if (event.target.matches("select, input")) {
+    if (event.key === "Escape" || (event.key === "Enter" && event.target.id === "why")) grid.focus({ preventScroll: true });
+    return;
+  }
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const go = MOVES[key];
+  if (event.ctrlKey || event.metaKey) {
+    if (key === "a" && !large.open) {
+      selected = new Set(shown.map((item) => item.id));
+      repaint();
+    } else if (key === "z") undo();
+    else return;
+  } else if (go) {
+    const step = large.open && key.startsWith("Arrow") ? Math.sign(go()) : go();
+    goTo(cursor + step, event.shiftKey && !large.open);
+  } else if (ACTIONS[key]) {
+    if (event.repeat) return; // a key held too long is not a decision about the next ten
+    const one = large.open || selected.size <= 1;
+    decide(ACTIONS[key]);
+    if (one && cursor < shown.length - 1) goTo(cursor + 1);
+  } else if (key === "u") undo();
+  else if (key === "f") refilter();
+  else if (key === "w" && !large.open) byId("why").focus();
+  else if (key === "?") help.showModal();
+  else if (key === "Escape" && !large.open) {
+    selected = new Set();
+    repaint();
+  } else if ((key === " " || key === "Enter") && !event.target.matches("button, a")) {
+    if (large.open) large.close();
+    else enlarge();
+  } else return;
+  event.preventDefault();
+});
+
+grid.addEventListener("click", (event) => {
+  const card = event.target.closest(".card");
+  if (!card) return;
+  const place = Number(card.dataset.place), quick = event.target.dataset.quick;
+  grid.focus({ preventScroll: true });
+  if (quick) {
+    cursor = anchor = place;
+    decide(quick, [shown[place]]);
+  } else if (event.shiftKey) {
+    cursor = place;
+    const more = range(anchor, place);
+    selected = event.ctrlKey || event.metaKey ? new Set([...selected, ...more]) : more;
+    repaint();
+  } else if (event.ctrlKey || event.metaKey || event.target.matches(".pick")) toggle(place);
+  else goTo(place);
+});
+grid.addEventListener("dblclick", (event) => {
+  if (event.target.closest(".card") && !event.target.closest("button")) enlarge();
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  if (button.dataset.action) {
+    decide(button.dataset.action);
+    if (large.open) goTo(cursor + 1);
+  } else if (button.dataset.step) goTo(cursor + Number(button.dataset.step));
+  else if ("close" in button.dataset) button.closest("dialog").close();
+});
+large.addEventListener("close", () => {
+  grid.focus({ preventScroll: true });
+  describe();
+});
+byId("undo").onclick = undo;
+byId("help-button").onclick = () => help.showModal();
+byId("filters-button").onclick = () => byId("filters-button").setAttribute("aria-expanded", form.classList.toggle("open"));
+form.addEventListener("input", (event) => {
+  if (event.target.name === "size") {
+    localStorage.setItem("size", event.target.value);
+    layout();
+    reveal();
+  } else applyFilters();
+});
+form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("reset", () => setTimeout(() => {
+  form.elements.size.value = localStorage.getItem("size") || 150;
+  if (data.numbers.includes("score")) form.elements.number.value = "score";
+  refilter();
+}));
+addEventListener("scroll", draw, { passive: true });
+addEventListener("resize", draw);
+let laidOut = 0; // px; the height of the grid is ours, only its width asks for a new layout
+new ResizeObserver(() => {
+  if (grid.clientWidth !== laidOut) layout();
+  laidOut = grid.clientWidth;
+}).observe(grid);
+
+// --- start
+
+async function start() {
+  try {
+    data = await ask("images");
+  } catch (error) {
+    toast(error.message, true);
+    return;
+  }
+  document.title = `${data.name}: review`;
+  byId("title").replaceChildren(data.name, element("small", "", data.stage));
+  byId("file").textContent = data.file;
+  choices("source", counted(data.items.map((item) => item.source)), "all");
+  choices("number", data.numbers.map((name) => [name, label(name)]));
+  if (data.numbers.includes("score")) form.elements.number.value = "score";
+  fillFilters();
+  form.elements.size.value = localStorage.getItem("size") || (innerWidth < 640 ? 110 : 150);
+  for (const [name, value] of new URLSearchParams(location.hash.slice(1))) if (form.elements[name]) form.elements[name].value = value;
+  applyFilters();
+  grid.focus({ preventScroll: true });
+}
+start();

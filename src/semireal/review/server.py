@@ -1,0 +1,221 @@
+"""The server behind the review page: loopback only, for its own page only, nothing but the images of the stages.
+
+No path comes from a request: images are looked up by id. Every request must name the loopback address as its host
+(against DNS rebinding) and may not come from another site; a request that changes something must carry the page's
+own origin.
+"""
+
+import asyncio
+import io
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from PIL import Image
+
+from semireal import decisions, images, params
+from semireal.decisions import Decision, Decisions
+from semireal.errors import UserError
+from semireal.review import collection
+from semireal.review.collection import Collection
+
+PAGE = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.svg": ("page.svg", "image/svg+xml"),
+}
+SIZES = {"small": 256, "large": 1024}  # px, longer side
+ACTIONS = ("keep", "reject", "photo", "portrait", "clear")
+MOST_BYTES = 8 * 2**20  # of a request: all ids of some hundred thousand images
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Review:
+    """The state of one page: what it shows, and what can be undone."""
+
+    def __init__(self, stage: Path) -> None:
+        self.stage = stage
+        self.shown: Collection = collection.load(stage)
+        self.history: list[Decisions] = []
+
+    def load(self) -> dict[str, Any]:
+        """Read manifests and decisions anew; everything the page needs."""
+        shown = collection.load(self.stage)
+        if shown.name != self.shown.name:
+            self.history.clear()
+        self.shown = shown
+        decided = decisions.read(decisions.file_of(shown.name))
+        return {
+            "name": shown.name,
+            "stage": str(self.stage),
+            "file": str(decisions.file_of(shown.name)),
+            "numbers": shown.numbers,
+            "items": [item.public() for item in shown.items.values()],
+            "decisions": {key: vars(made) for key, made in decided.items() if key in shown.items},
+            "undo": len(self.history),
+        }
+
+    def decide(self, given: Any) -> dict[str, Any]:
+        """Carry out one action on some images and write it down; the new decisions about them."""
+        ids, action, reason = _checked(given, self.shown)
+        before, after = decisions.change(self._file(given), ids, lambda _, made: _changed(made, action, reason))
+        self.history.append(before)
+        return self._answer(after)
+
+    def undo(self, given: Any) -> dict[str, Any]:
+        """Take the last action back."""
+        path = self._file(given)
+        if not self.history:
+            return self._answer({})
+        last = self.history[-1]
+        decisions.change(path, last, lambda key, _: last[key])
+        self.history.pop()
+        return self._answer(last)
+
+    def _file(self, given: Any) -> Path:
+        """The file of decisions, unless params.yaml has moved to another character under the open page."""
+        name = params.load().name
+        if given.get("name") != name or self.shown.name != name:
+            raise web.HTTPConflict(text=f"params.yaml now names {name}: reload the page")
+        return decisions.file_of(name)
+
+    def _answer(self, changed: Decisions) -> dict[str, Any]:
+        return {"decisions": {key: vars(made) for key, made in changed.items()}, "undo": len(self.history)}
+
+
+def _checked(given: Any, shown: Collection) -> tuple[list[str], str, str]:
+    """Ids, action and reason of a request; anything else is refused."""
+    ids, action, reason = given.get("ids"), given.get("action"), given.get("reason", "")
+    if action not in ACTIONS:
+        raise web.HTTPBadRequest(text=f"action: need one of {', '.join(ACTIONS)}")
+    if not isinstance(ids, list) or not ids or not all(isinstance(key, str) for key in ids):
+        raise web.HTTPBadRequest(text="ids: need a list of texts")
+    for key in ids:
+        if key not in shown.items:
+            raise web.HTTPNotFound(text=f"no image {key[:80]!a} here: reload the page")
+        if not shown.items[key].cropped:
+            raise web.HTTPConflict(text=f"{key}: {shown.items[key].row['reason']}, so there is nothing to decide")
+    if not isinstance(reason, str) or len(reason) > decisions.LONGEST_REASON:
+        raise web.HTTPBadRequest(text=f"reason: need a text of at most {decisions.LONGEST_REASON} characters")
+    return ids, action, " ".join("".join(c if c.isprintable() else " " for c in reason).split())
+
+
+def _changed(before: Decision, action: str, reason: str) -> Decision:
+    if action == "clear":
+        return decisions.NONE
+    if action in decisions.DOMAINS:
+        return Decision(before.decision, action, before.reason)
+    return Decision(action, before.domain, reason)
+
+
+def make_app(stage: Path, port: int) -> web.Application:
+    """The application that shows `stage` and believes itself to be on 127.0.0.1:`port`.
+
+    Raises UserError if the stage has no manifest.
+    """
+    review = Review(stage)
+    painters = ThreadPoolExecutor(4)  # few: each may hold a raw picture of MAX_PIXELS
+
+    async def load(_: web.Request) -> web.Response:
+        return web.json_response(review.load(), headers={"Cache-Control": "no-store"})
+
+    async def picture(request: web.Request) -> web.Response:
+        item = review.shown.items.get(request.match_info["id"])
+        if item is None or item.path is None:
+            raise web.HTTPNotFound(text="no such image")
+        work = asyncio.get_running_loop().run_in_executor
+        try:
+            data = await work(painters, render, item.path, SIZES[request.match_info["size"]])
+        except (images.ImageError, OSError) as error:
+            raise web.HTTPNotFound(text=str(error)) from None
+        # the page asks with a key that changes with the file
+        cache = {"Cache-Control": "private, max-age=31536000, immutable"}
+        return web.Response(body=data, content_type="image/jpeg", headers=cache)
+
+    def change(act: Callable[[Any], dict[str, Any]]) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            if request.content_type != "application/json":
+                raise web.HTTPUnsupportedMediaType(text="need application/json")
+            try:
+                given = json.loads(await request.read())
+            except (ValueError, RecursionError):
+                raise web.HTTPBadRequest(text="not JSON") from None
+            if not isinstance(given, dict):
+                raise web.HTTPBadRequest(text="need an object")
+            # no await from here on: one change after the other, and the answer only when it is on disk
+            return web.json_response(act(given))
+
+        return handle
+
+    app = web.Application(middlewares=[_guard(port)], client_max_size=MOST_BYTES)
+    for url, (name, kind) in PAGE.items():
+        app.router.add_get(url, _page(name, kind))
+    app.router.add_get("/images", load)
+    app.router.add_get("/image/{size:small|large}/{id}", picture)
+    app.router.add_post("/decide", change(review.decide))
+    app.router.add_post("/undo", change(review.undo))
+    return app
+
+
+def _page(name: str, kind: str) -> Handler:
+    text = resources.files("semireal.review").joinpath("page", name).read_text(encoding="utf-8")
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(text=text, content_type=kind, headers={"Cache-Control": "no-cache"})
+
+    return handle
+
+
+def _guard(port: int) -> Any:
+    """Middleware: refuse strangers, turn a user's mistake into one line, add the headers."""
+    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+    origins = {f"http://{host}" for host in hosts}
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer: web.StreamResponse
+        try:
+            if request.headers.get("Host", "") not in hosts:
+                raise web.HTTPForbidden(text=f"this page is http://127.0.0.1:{port}/ only")
+            # browsers say where a request comes from; "none" is the address bar
+            if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+                raise web.HTTPForbidden(text=f"not from another site; open http://127.0.0.1:{port}/ yourself")
+            if request.method not in ("GET", "HEAD") and request.headers.get("Origin") not in origins:
+                raise web.HTTPForbidden(text="changes only from the page itself")
+            answer = await handler(request)
+        except web.HTTPException as error:
+            answer = web.Response(status=error.status, text=error.text)
+        except UserError as error:
+            answer = web.Response(status=409, text=str(error))
+        answer.headers.update(HEADERS)
+        return answer
+
+    return guard
+
+
+def render(path: Path, side: int) -> bytes:
+    """A picture as JPEG, at most `side` px long; raises images.ImageError if it is none."""
+    img = Image.fromarray(images.load_rgb(path))
+    img.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    img.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def serve(app: web.Application, listening: socket.socket) -> None:
+    """Answer on a listening socket until Ctrl-C."""
+    web.run_app(app, sock=listening, print=None, access_log=None, shutdown_timeout=1)
