@@ -1,4 +1,4 @@
-"""Stage filter: leave out what is too poor to train on."""
+"""Stage filter: leave out what is too poor to train on or of another style."""
 
 from pathlib import Path
 

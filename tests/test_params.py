@@ -77,6 +77,7 @@ def test_full_profile_carries_the_settings_of_the_report(
         ("train.resolution", 1024, r"train\.resolution: found 1024, need at most resize\.size = 512"),
         ("crop.faces", "some", r"crop\.faces: found 'some', need one of largest, all"),
         ("crop", 3, r"crop: found 3, need a section with keys"),
+        ("filter.max_line_art", 2, r"filter\.max_line_art: found 2, need a number or null from 0 to 1"),
         ("sample.psi", "half", r"sample\.psi: found 'half', need a number from -2 to 2"),
     ],
 )

@@ -62,6 +62,11 @@ def test_folders_become_a_collection(collect: Callable[..., Path], work_root: Pa
     assert str(work_root) not in table.to_csv()
 
 
+def test_a_source_may_have_both_domains(collect: Callable[..., Path], work_root: Path) -> None:
+    out = collect({"a": folder_of(work_root, "mixed", 2) | {"domain": "auto"}})
+    assert [row["domain"] for row in manifest.read_kept(out)] == ["auto", "auto"]
+
+
 def test_demo_gallery_through_gallery_dl(collect: Callable[..., Path]) -> None:
     sources = {"photos": {"url": "demo:geralt+photo+limit:12", "domain": "photo", "limit": 10}}
     out = collect(sources)

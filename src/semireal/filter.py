@@ -1,18 +1,22 @@
-"""filter: leave out what is too small, too blurred or too plain to train on, or what a person does not want."""
+"""filter: leave out what is too poor, of another style or not wanted, and tell photos from portraits."""
 
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 
-from semireal import decisions, images, manifest, stage
+from semireal import decisions, images, manifest, stage, style
 from semireal.decisions import Decision
 from semireal.images import Pixels
 from semireal.manifest import Row
 from semireal.params import Filter
 
 SHARPNESS_SIZE = 256  # px; sharpness is compared at one size, whatever size the images have
+AUTO = "auto"  # a source's domain if it has both
 
 
 def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision] | None = None) -> None:
@@ -22,9 +26,12 @@ def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision
     """
     decided = decided or {}
     (out / "images").mkdir()
+    own = threading.local()  # a classifier belongs to one thread
 
     def one(row: Row) -> Row:
-        row = row | {"sharpness": round(sharpness(images.load_rgb(resized / row["file"])), 2)}
+        if not hasattr(own, "classifier"):
+            own.classifier = style.Classifier()
+        row = row | measures(images.load_rgb(resized / row["file"]), row, own.classifier)
         done = decisions.apply(row, verdict(row, params), decided.get(row["id"], decisions.NONE))
         if done["file"]:
             shutil.copyfile(resized / row["file"], out / row["file"])
@@ -35,19 +42,83 @@ def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision
     if by_hand["unknown"]:
         stage.say(f"filter: {by_hand['unknown']} of {len(decided)} decisions are about images that are not here")
     rules = manifest.count(row["rule"] for row in rows if row["rule"])
-    hint = "Lower filter.min_bytes, filter.min_side or filter.min_sharpness"
-    manifest.save(out, rows, "filter", hint, rules=rules, by_hand=by_hand)
+    hint = "Look at the reasons, and lower filter.min_... or raise filter.max_..."
+    manifest.save(out, rows, "filter", hint, rules=rules, by_hand=by_hand, domains=domains(rows))
+
+
+def measures(img: Pixels, row: Row, classifier: style.Classifier) -> Row:
+    """The columns that this stage adds to the row of a resized image.
+
+    `domain` becomes the measured one where the source is declared `auto`; `declared` keeps what the source said.
+    """
+    found = classifier(img)
+    side = min(int(row["crop_side"]), img.shape[0])
+    added: Row = {
+        "declared": row["domain"],
+        "domain": style.domain(found) if row["domain"] == AUTO else row["domain"],
+        "style": max(found, key=lambda name: found[name]),
+        **{f"p_{name}": round(value, 4) for name, value in found.items()},
+        "sharpness": round(sharpness(img), 2),
+        "detail": round(style.detail(images.resize(img, side))),
+    }
+    if row.get("landmarks"):  # not every detector finds them
+        turn, tilt = style.pose(np.array(row["landmarks"].split(), np.float64).reshape(5, 2))
+        added |= {"turn": round(turn, 3), "tilt": round(tilt, 1)}
+    return added
 
 
 def verdict(row: Row, params: Filter) -> str:
-    """Reason to leave the image out, or "" to keep it."""
-    if row["crop_side"] < params.min_side:
-        return "source too small"
-    if row["bytes"] < params.min_bytes:
-        return "file too small"
-    if row["sharpness"] < params.min_sharpness:
-        return "blurred"
-    return ""
+    """Reason to leave the image out, or "" to keep it.
+
+    What makes the other measures unreliable comes first; the size of the file, which says least, comes last.
+    """
+    checks = (
+        ("source too small", _below(row["crop_side"], params.min_side)),
+        ("blurred", _below(row["sharpness"], params.min_sharpness)),
+        ("upscaled", _below(row["detail"], params.min_detail)),
+        ("line art", _above(row["p_line_art"], params.max_line_art)),
+        ("flat anime", _above(row["p_anime"], params.max_anime)),
+        ("extreme pose", _above(row.get("turn"), params.max_turn) or _above(row.get("tilt"), params.max_tilt)),
+        ("other domain than declared", _below(agreement(row), params.min_agreement)),
+        ("file too small", _below(row["bytes"], params.min_bytes)),
+    )
+    return next((reason for reason, failed in checks if failed), "")
+
+
+def _below(value: float, least: float | None) -> bool:
+    return least is not None and value < least
+
+
+def _above(value: float | None, most: float | None) -> bool:
+    return most is not None and value is not None and value > most
+
+
+def agreement(row: Row) -> float:
+    """Probability in [0, 1] that the image, being a photo or a portrait, is what its row says."""
+    return float(row[f"p_{row['domain']}"] / max(row["p_photo"] + row["p_portrait"], 1e-9))
+
+
+def domains(rows: Iterable[Row]) -> dict[str, Any]:
+    """For the report: share of photos among the kept images, as declared and as measured, and who disagrees.
+
+    `declared_photo_share` leaves out the images of sources that are declared `auto`; None without others.
+    """
+    good = [row for row in rows if row["status"] == manifest.KEPT]
+    declared = [row for row in good if row["declared"] != AUTO]
+    return {
+        "auto": len(good) - len(declared),
+        "declared_photo_share": _share([row["declared"] == "photo" for row in declared]),
+        "measured_photo_share": _share([_measured(row) == "photo" for row in good]),
+        "disagreements": sum(_measured(row) != row["declared"] for row in declared),
+    }
+
+
+def _measured(row: Row) -> str:
+    return style.domain({name: row[f"p_{name}"] for name in style.STYLES})
+
+
+def _share(values: list[bool]) -> float | None:
+    return round(sum(values) / len(values), 4) if values else None
 
 
 def sharpness(img: Pixels) -> float:

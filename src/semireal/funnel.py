@@ -12,7 +12,7 @@ from semireal.stage import write_json
 
 Report = dict[str, Any]  # the report.json of a stage
 # what the filter rejects for its size or sharpness; its other rules are about style
-PLAIN = {"source too small", "file too small", "blurred"}
+PLAIN = {"source too small", "file too small", "blurred", "upscaled"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def steps(raw: Report, crops: Report, filtered: Report, dataset: Report) -> list
         Step("raw", raw["kept"], {}),
         Step("face found", crops["kept"], crops["rejected"]),
         Step("size and sharpness", sharp, plain),
-        *([Step("style", sharp - sum(style.values()), style)] if style else []),
+        Step("style", sharp - sum(style.values()), style),
         Step("decisions", filtered["kept"], hand),
         Step("de-duplicated", dataset["kept"], dataset["rejected"]),
     ]

@@ -28,12 +28,19 @@ COLUMNS = (
         "score",
         "box",
         "landmarks",
+        "geometry",
         "crop_box",
         "crop_side",
+        "angle",
     ),
-    *("bytes", "sharpness", "rule", "note", "phash", "cluster", "survivor"),
+    "bytes",
+    *("declared", "style", "p_photo", "p_portrait", "p_line_art", "p_anime", "sharpness", "detail", "turn", "tilt"),
+    *("rule", "note", "phash", "cluster", "survivor"),
 )
-NUMBERS = {"raw_bytes", "raw_width", "raw_height", "score", "crop_side", "bytes", "sharpness"}
+NUMBERS = {
+    *("raw_bytes", "raw_width", "raw_height", "score", "crop_side", "angle", "bytes"),
+    *("p_photo", "p_portrait", "p_line_art", "p_anime", "sharpness", "detail", "turn", "tilt"),
+}
 
 Row = dict[str, Any]
 

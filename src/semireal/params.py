@@ -16,6 +16,7 @@ import yaml
 from semireal.errors import UserError
 
 FILE = Path("params.yaml")
+DETECTORS = ("verified", "yunet", "animeface", "haar")
 T = TypeVar("T")
 
 
@@ -40,11 +41,19 @@ class Paper:
 class Crop:
     """Face detection and the square around a face."""
 
-    score: float = param("least confidence of a face", low=0.1, high=1)
+    detector_photo: str = param(f"for photos: one of {', '.join(DETECTORS)}, or several joined by +")
+    detector_portrait: str = param("for portraits, likewise")
+    score: float = param("least confidence of YuNet; 0.5 with verification, 0.8 without", low=0.1, high=1)
     detect_size: int = param("longer side of the image given to the detector, px", low=64, high=4096)
     faces: str = param("which faces of an image to take", choices=("largest", "all"))
-    margin: float = param("border on each side of the face, in sides of its box", low=0, high=3)
-    lift: float = param("how far the square is moved up, in sides of the box", low=-1, high=1)
+    geometry: str = param(
+        "aligned: turned and scaled so that eyes and mouth are where FFHQ has them; a detector without landmarks, and "
+        "box: a square around the face",
+        choices=("box", "aligned"),
+    )
+    margin: float = param("box: border on each side of the face, in sides of its box", low=0, high=3)
+    lift: float = param("box: how far the square is moved up, in sides of the box", low=-1, high=1)
+    scale: float = param("aligned: side of the square, in sides of FFHQ's", low=0.5, high=3)
     min_face: int = param("smaller faces are left out, px", low=1)
 
 
@@ -63,6 +72,16 @@ class Filter:
     min_bytes: int = param("smaller JPEG files are left out (the report: 40 kB at 512 px)", low=0)
     min_side: int = param("smaller crops, before scaling, are left out, px", low=1)
     min_sharpness: float = param("least variance of the Laplacian at 256 px", low=0)
+    min_detail: float | None = param("least detail: side in px that would hold what the crop shows; null = any", low=0)
+    max_line_art: float | None = param("highest probability of line art; null = any", low=0, high=1)
+    max_anime: float | None = param("highest probability of flat anime; null = any", low=0, high=1)
+    max_turn: float | None = param(
+        "how far the nose may be from midway between the eyes: 1 = over an eye; null = any", low=0
+    )
+    max_tilt: float | None = param("how far the head may lie on its side, degrees; null = any", low=0, high=180)
+    min_agreement: float | None = param(
+        "least probability that it is the photo or portrait that its source declares; null = any", low=0, high=1
+    )
 
 
 @dataclass(frozen=True)
@@ -236,6 +255,10 @@ def _need(allowed: tuple[Any, ...], low: float | None, high: float | None, choic
 
 
 def _check_together(params: Params) -> None:
+    for key in ("detector_photo", "detector_portrait"):
+        found = getattr(params.crop, key)
+        if not set(found.split("+")) <= set(DETECTORS):
+            raise UserError(f"crop.{key}: found {found!r}, need one of {', '.join(DETECTORS)}, or several joined by +")
     train = params.train
     if train.resolution & (train.resolution - 1):
         raise UserError(f"train.resolution: found {train.resolution}, need a power of two (64, 128, 256, 512, ...)")

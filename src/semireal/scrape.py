@@ -32,9 +32,11 @@ HOPELESS = {32: "gallery-dl cannot use this URL", 64: "no site that gallery-dl k
 
 @dataclass(frozen=True)
 class Source:
-    """Where images of one domain come from: a URL or a folder, one of the two."""
+    """Where images come from: a URL or a folder, one of the two."""
 
-    domain: str = p("what the source mostly shows", choices=("photo", "portrait"))
+    domain: str = p(
+        "what it shows; auto = both, the stage filter tells them apart", choices=("photo", "portrait", "auto")
+    )
     url: str | None = p("page that gallery-dl knows, or demo:TAG+TAG for the embedded gallery")
     folder: str | None = p("local folder with images, relative to the repository")
     limit: int | None = p("at most so many images; null = all", low=1)

