@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro review compare test lint requirements clean
+.PHONY: help repro review compare report test lint requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -32,6 +32,10 @@ review: .venv  ## look through the images in the browser and keep or reject them
 COLUMNS := Experiment|State|name|train.epochs|train.photo_ratio|sample.psi|face_rate|(frechet|kernel|precision|recall)_r64|fid|kid|inception_score
 compare: .venv  ## a table of all experiments
 	dvc exp show --md --drop '.*' --keep '^($(COLUMNS))$$'
+
+EXPERIMENTS :=
+report: .venv  ## experiments side by side in report.html; EXPERIMENTS="workspace NAME ..." chooses
+	python -m semireal.report $(EXPERIMENTS)
 
 test: .venv lint  ## everything CI runs: ruff, mypy, pytest
 	pytest

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from dvclive.live import Live
 
-from semireal import params, report, stage, train
+from semireal import figures, params, stage, train
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
             train.run(Path("data/dataset"), Path("models"), out, given)
         history = pd.read_csv(out / train.HISTORY)
         log_curves(history, out)
-        report.save_curves(history, out / "curves.png")
+        figures.save_curves(history, out / "curves.png")
 
 
 def log_curves(history: pd.DataFrame, out: Path) -> None:

@@ -1,5 +1,7 @@
 """Fixtures that several test files use."""
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from selenium import webdriver
 
 from semireal import manifest
 from semireal.images import Pixels
@@ -25,6 +28,35 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no {SHARED}: real images and reference tensors are not here")
     return SHARED
+
+
+@pytest.fixture
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A headless browser."""
+    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("Chromium or its chromedriver is not installed (apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for name in ("headless=new", "disable-gpu", "no-first-run", "disable-background-networking", "disable-sync"):
+        options.add_argument(f"--{name}")
+    options.add_argument("--disable-component-update")
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # Chromium refuses to be root's otherwise
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.add_argument("--window-size=1280,900")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    try:
+        yield started
+    finally:
+        started.quit()
+
+
+def log_of(driver: webdriver.Chrome) -> list[str]:
+    """What the console of the browser says that it has not said before."""
+    return [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture

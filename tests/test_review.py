@@ -29,7 +29,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from conftest import ROOT
+from conftest import ROOT, log_of
 from semireal import decisions, manifest
 from semireal.decisions import Decision
 from semireal.errors import UserError
@@ -520,8 +520,6 @@ def test_without_data_one_line_says_what_to_do(work_root: Path) -> None:
 
 # --- in the browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 MANY = 2000
 ALL = {f"{n:05}-0" for n in range(MANY)}
 
@@ -587,33 +585,12 @@ class Browser:
         assert decisions.read(FILE) == wanted
 
 
-def log_of(driver: webdriver.Chrome) -> list[str]:
-    """What the console of the browser says that it has not said before."""
-    return [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]
-
-
 @pytest.fixture
-def browser(work_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("Chromium or its chromedriver is not installed (apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for name in ("headless=new", "disable-gpu", "no-first-run", "disable-background-networking", "disable-sync"):
-        options.add_argument(f"--{name}")
-    options.add_argument("--disable-component-update")
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # Chromium refuses to be root's otherwise
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.add_argument("--window-size=1280,900")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+def browser(work_root: Path, chromium: webdriver.Chrome) -> Iterator[Browser]:
     make_data(work_root, MANY)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    try:
-        with serving() as port:
-            yield Browser(driver, f"http://127.0.0.1:{port}/")
-        assert log_of(driver) == []  # no error, and nothing that the policy blocked
-    finally:
-        driver.quit()
+    with serving() as port:
+        yield Browser(chromium, f"http://127.0.0.1:{port}/")
+    assert log_of(chromium) == []  # no error, and nothing that the policy blocked
 
 
 @pytest.mark.slow

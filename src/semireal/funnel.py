@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semireal import report
+from semireal import figures
 from semireal.decisions import REJECTED_BY_HAND
 from semireal.errors import UserError
 from semireal.stage import write_json
@@ -28,7 +28,7 @@ def run(raw: Path, crops: Path, filtered: Path, dataset: Path, out: Path, name: 
     """Read the reports of the stages; write funnel.json, a DVC metric, and funnel.png to `out`."""
     found = steps(*(_report(folder) for folder in (raw, crops, filtered, dataset)))
     write_json(out / "funnel.json", {step.name: step.left for step in found})
-    report.save_funnel([(step.name, step.left, step.lost) for step in found], name, out / "funnel.png")
+    figures.save_funnel([(step.name, step.left, step.lost) for step in found], name, out / "funnel.png")
 
 
 def steps(raw: Report, crops: Report, filtered: Report, dataset: Report) -> list[Step]:

@@ -1,0 +1,15 @@
+"""Stage report: the experiment in one HTML file."""
+
+from pathlib import Path
+
+from semireal import report, stage
+from semireal.report.experiment import Workspace, load
+
+
+def main() -> None:
+    """Everything before -> results/report.html."""
+    report.write(Path("results/report.html"), [load(Workspace(Path()))])
+
+
+if __name__ == "__main__":
+    stage.run(main)

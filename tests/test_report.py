@@ -1,0 +1,229 @@
+"""The report as a file, and in headless Chromium."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from selenium import webdriver
+
+from conftest import ROOT, log_of, texture
+from semireal import images, manifest, report
+from semireal.errors import UserError
+from semireal.report import charts, tables
+from semireal.report.experiment import Experiment, Workspace, load
+
+NASTY = "<script>alert(1)</script>"
+
+
+def measure(name: str, value: float, **more: Any) -> dict[str, Any]:
+    row = {"measure": name, "value": value, "features": "F", "against": "dataset", "psi": 1.0, "low": None}
+    return row | {"high": None, "interval": "", "spread": None, "settings": "", "warning": ""} | more
+
+
+def save_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def save_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def make(folder: Path, name: str, training_images: int = 4, **metrics: float) -> Path:
+    """The files of an experiment, as the stages leave them, with numbers that can be told apart."""
+    given = yaml.safe_load((ROOT / "params.yaml").read_text())
+    given |= {"name": name, "report": {"training_images": training_images}, "collection": "demo/x"}
+    (folder / "data/dataset/images").mkdir(parents=True)
+    (folder / "params.yaml").write_text(yaml.safe_dump(given))
+    rows = []
+    for n in range(6):
+        images.save_png(folder / f"data/dataset/images/{n}.png", texture(n))
+        domain = "photo" if n % 2 else "portrait"
+        rows.append(manifest.kept({"id": str(n), "domain": domain, "source": "s"}, file=f"images/{n}.png"))
+    manifest.save(folder / "data/dataset", rows, "test", "")
+    counts = {"in": 9, "kept": 9, "rejected": {}}
+    save_json(folder / "data/raw/demo/x/report.json", counts)
+    save_json(folder / "data/crops/report.json", {"in": 9, "kept": 8, "rejected": {"no face": 1}})
+    by_hand = {"brought_back": 1, "left_out": 1, "domain": 0, "unknown": 0}
+    save_json(
+        folder / "data/filtered/report.json",
+        counts | {"in": 8, "kept": 6, "rules": {"line art": 2}, "by_hand": by_hand},
+    )
+    for path in ("samples/grid", "samples/style_mix", "evaluation/psi_row", "evaluation/closest_pairs"):
+        file = folder / f"results/{path}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        images.save_png(file, texture(len(path), 64, 128))
+    images.save_png(folder / "results/evaluation/closest_held_out.png", texture(1))
+    save_json(folder / "results/metrics.json", {"kernel_r64": 0.0123, "yield": 0.66} | metrics)
+    table = [measure(key, value) for key, value in ({"kernel_r64": 0.0123} | metrics).items()]
+    table.append(measure("blend", 0.4, psi=0.5, against="photo and portrait", low=0.31, high=0.52))
+    save_json(
+        folder / "results/evaluation/evaluation.json",
+        {
+            "warnings": [f"too few images {NASTY}"],
+            "protocol": {"psi": [1.0, 0.5], "seed": 0, "features": {"F": []}},
+            "counts": {"trained_photo": 3, "trained_portrait": 3},
+            "measures": table,
+        },
+    )
+    save_csv(
+        folder / "results/evaluation/psi_sweep.csv",
+        [{"psi": p, "precision_r64": 1 - p / 9, "recall_r64": p / 2, "diversity_r64": p} for p in (0.3, 0.7, 1)],
+    )
+    (folder / "results/train").mkdir()
+    save_csv(
+        folder / "results/train/history.csv",
+        [
+            {"epoch": n, "loss_g": 4 / n, "loss_d": 1, "snapshot_kernel_r64": 0.5 / n if n % 2 else ""}
+            for n in range(1, 6)
+        ],
+    )
+    save_json(folder / "results/train/report.json", {"best_epoch": 5})
+    return folder
+
+
+def page_of(tmp_path: Path, *experiments: Experiment) -> str:
+    report.write(tmp_path / "report.html", experiments)
+    return (tmp_path / "report.html").read_text()
+
+
+def workspace(folder: Path, label: str = "") -> Experiment:
+    return load(Workspace(folder), label)
+
+
+def test_the_page_shows_everything_and_needs_nothing(tmp_path: Path) -> None:
+    text = page_of(tmp_path, workspace(make(tmp_path / "a", "geralt")))
+    for part in (
+        "Geralt",
+        "0.0123",
+        "0.31 to 0.52",
+        "3 photos and 3 portraits",
+        "line art&nbsp;2",
+        "1.604",
+        "used: epoch 5",
+    ):
+        assert part in text, part
+    # the grid, the psi row, style mixing, two pictures of pairs, two contact sheets
+    assert text.count('src="data:image/webp;base64,') == text.count("<img") == 7
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+    assert not re.search(r"url\(|@import|<script|<link rel=\"(?!icon)", text)
+
+
+def test_texts_of_the_data_are_texts_in_the_page(tmp_path: Path) -> None:
+    text = page_of(tmp_path, workspace(make(tmp_path / "a", NASTY), NASTY))
+    assert NASTY not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_the_same_files_make_the_same_page(tmp_path: Path) -> None:
+    pages = [page_of(tmp_path, workspace(make(tmp_path / name, "elf"))) for name in ("one", "two")]
+    assert pages[0] == pages[1]
+
+
+def test_training_images_can_be_left_out(tmp_path: Path) -> None:
+    text = page_of(tmp_path, workspace(make(tmp_path / "a", "elf", training_images=0)))
+    assert text.count("<img") == 3
+    assert text.count("not shown (report.training_images = 0)") == 2
+    assert "photo: 3 images" in text
+
+
+def test_experiments_stand_side_by_side(tmp_path: Path) -> None:
+    one = workspace(make(tmp_path / "a", "geralt"))
+    two = workspace(make(tmp_path / "b", "elf", inception_score=1.77, fid=81.5), "blue-moon")
+    lines = {line.name: line.cells for line in tables.measures([one, two])}
+    assert [cell and cell["value"] for cell in lines["FID"]] == [None, 81.5]
+    assert [cell and cell["value"] for cell in lines["Kernel distance (R64)"]] == [0.0123, 0.0123]
+    text = page_of(tmp_path, one, two)
+    assert "blue-moon" in text
+    assert "81.5" in text
+    assert "<title>semireal: Geralt, Elf</title>" in text
+
+
+def test_published_figures_are_comparable_only_with_the_same_features(tmp_path: Path) -> None:
+    offline = workspace(make(tmp_path / "a", "geralt"))
+    published = workspace(make(tmp_path / "b", "elf", inception_score=1.7))
+    other = workspace(make(tmp_path / "c", "my_dwarf"))
+    assert tables.comparable(offline).startswith("Not comparable")
+    assert tables.comparable(published).startswith("Roughly comparable")
+    assert tables.comparable(other) == ""
+    assert [name for name, _, _ in tables.headline(published)] == ["Kernel distance (R64)", "Inception Score", "Yield"]
+
+
+def test_what_an_experiment_lacks_is_said(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text((make(tmp_path / "a", "elf") / "params.yaml").read_text())
+    with pytest.raises(UserError, match=r"the workspace: no results/metrics\.json\. Run `dvc repro`"):
+        workspace(tmp_path)
+    save_json(tmp_path / "results/metrics.json", {})
+    text = page_of(tmp_path, workspace(tmp_path))
+    for part in (
+        "No results/samples/grid.png",
+        "No results/evaluation",
+        "No dataset",
+        "The reports of the stages are not",
+    ):
+        assert part in text
+    with pytest.raises(UserError, match=r"red-fox: no params\.yaml"):
+        load(Workspace(tmp_path / "nowhere"), "red-fox")
+
+
+def test_large_pictures_become_smaller(tmp_path: Path) -> None:
+    folder = make(tmp_path / "a", "elf")
+    images.save_png(folder / "results/samples/grid.png", np.tile(texture(0, 512, 512), (8, 8, 1)))
+    assert (folder / "results/samples/grid.png").stat().st_size > 2_000_000
+    assert len(page_of(tmp_path, workspace(folder))) < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "\N{EN DASH}"),
+        (0, "0"),
+        (0.0, "0"),
+        (1212, "1212"),
+        (0.012345, "0.0123"),
+        (-0.5, "\N{MINUS SIGN}0.5"),
+        (80.3809, "80.4"),
+    ],
+)
+def test_numbers_are_short(value: float | None, text: str) -> None:
+    assert tables.number(value) == text
+
+
+def test_a_chart_of_one_point_or_of_none_is_no_error() -> None:
+    assert charts.chart("y", "x", [charts.Curve("", [])]) == ""
+    for point in ((0.0, 0.0), (3.0, -2.0), (1e-9, 1e9)):
+        drawn = charts.chart("y", "x", [charts.Curve("a", [point], (point, "here"))])
+        assert "nan" not in drawn
+        assert "here" in drawn
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 400])
+def test_in_the_browser(tmp_path: Path, chromium: webdriver.Chrome, width: int) -> None:
+    """No error, no request, and nothing sticks out, on a screen and on a phone."""
+    one, two = make(tmp_path / "a", "geralt"), make(tmp_path / "b", "wonder_woman", fid=80.0)
+    page_of(tmp_path, workspace(one), workspace(two, "blue-moon"))
+    override: Callable[..., Any] = chromium.execute_cdp_cmd
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    override("Emulation.setDeviceMetricsOverride", size)
+    chromium.get_log("performance")  # type: ignore[no-untyped-call]
+    chromium.get((tmp_path / "report.html").as_uri())
+    assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
+    broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
+    assert chromium.execute_script(broken) == 0
+    assert chromium.execute_script("return document.images.length") == 14
+    assert log_of(chromium) == []
+    messages = [json.loads(e["message"])["message"] for e in chromium.get_log("performance")]  # type: ignore[no-untyped-call]
+    address = (tmp_path / "report.html").as_uri()
+    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    asked = [p["request"]["url"] for p in sent if p["documentURL"] == address]  # not those of the browser's own pages
+    assert [url for url in asked if not url.startswith("data:")] == [address]
