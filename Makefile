@@ -24,12 +24,13 @@ $(VENV)/installed: requirements.txt pyproject.toml
 repro: .venv  ## run the whole graph on the embedded demo, offline, and print what came out
 	dvc repro
 	dvc metrics show results/metrics.json
+	@echo 'Open results/report.html in a browser to see it all.'
 
 review: .venv  ## look through the images in the browser and keep or reject them by hand
 	python -m semireal.review
 
 # the columns that people compare; `dvc exp show` alone has a hundred
-COLUMNS := Experiment|State|name|train.epochs|train.photo_ratio|sample.psi|face_rate|(frechet|kernel|precision|recall)_r64|fid|kid|inception_score
+COLUMNS := Experiment|State|name|train.epochs|train.photo_ratio|sample.psi|yield|face_rate|(kernel|precision|recall|blend)_r64|fid|kid|inception_score|precision|recall|blend
 compare: .venv  ## a table of all experiments
 	dvc exp show --md --drop '.*' --keep '^($(COLUMNS))$$'
 

@@ -52,3 +52,35 @@ def test_order_does_not_matter() -> None:
     assert metrics.frechet(x, y) == pytest.approx(metrics.frechet(a, b), rel=1e-9)
     assert metrics.kernel(x, y) == pytest.approx(metrics.kernel(a, b), rel=1e-9)
     assert metrics.precision_recall(x, y, 3) == metrics.precision_recall(a, b, 3)
+
+
+def test_frechet_is_the_formula() -> None:
+    """Against eigenvalues of the product of the covariances, with more and with fewer images than features."""
+    for n, m in ((50, 70), (6, 50), (7, 5)):
+        x, y = normal(0, n, 8), normal(1, m, 8, scale=1.5, shift=0.3)
+        cx, cy = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+        root = np.sqrt(np.maximum(np.linalg.eigvals(cx @ cy).real, 0)).sum()
+        mean = x.mean(axis=0) - y.mean(axis=0)
+        assert metrics.frechet(x, y) == pytest.approx(mean @ mean + np.trace(cx) + np.trace(cy) - 2 * root, abs=1e-6)
+
+
+def test_distances_are_euclidean() -> None:
+    x, y = normal(0, 5, 3), normal(1, 4, 3)
+    assert np.allclose(metrics.distances(x, y), np.linalg.norm(x[:, None] - y[None], axis=2))
+    assert metrics.distances(x, x).diagonal().max() < 1e-6
+
+
+def test_density_and_coverage_mean_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(0, 0.1, (100, 2)), rng.normal(10, 0.1, (100, 2))
+    density, coverage = metrics.density_coverage(np.concatenate([left, right]), rng.normal(0, 0.1, (200, 2)), k=5)
+    assert density.shape == (200,)
+    assert density.mean() == pytest.approx(1, abs=0.25)
+    assert coverage == pytest.approx(0.5, abs=0.02)
+    # an outlier among the reals has a huge ball: precision believes in it, density hardly
+    outlier = np.array([[50.0, 50.0]])
+    fakes = rng.uniform(20, 40, (100, 2))
+    precision, _ = metrics.precision_recall(np.concatenate([left, outlier]), fakes, k=5)
+    density, _ = metrics.density_coverage(np.concatenate([left, outlier]), fakes, k=5)
+    assert precision > 0.9
+    assert density.mean() < 0.3

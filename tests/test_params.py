@@ -78,6 +78,9 @@ def test_full_profile_carries_the_settings_of_the_report(
         ("crop.faces", "some", r"crop\.faces: found 'some', need one of largest, all"),
         ("crop", 3, r"crop: found 3, need a section with keys"),
         ("filter.max_line_art", 2, r"filter\.max_line_art: found 2, need a number or null from 0 to 1"),
+        ("evaluate.psis", 0.5, r"evaluate\.psis: found 0\.5, need a list of numbers, such as"),
+        ("evaluate.psis", [], r"evaluate\.psis: found \[\], need a list of numbers"),
+        ("evaluate.psis", [0.5, 3], r"evaluate\.psis: found 3, need a number from -2 to 2"),
         ("sample.psi", "half", r"sample\.psi: found 'half', need a number from -2 to 2"),
     ],
 )
@@ -116,7 +119,7 @@ ANYTHING = st.recursive(
 
 
 @given(
-    st.sampled_from(["crop.score", "train.batch", "train.init", "sample.psi", "train.mirror", "crop"]),
+    st.sampled_from(["crop.score", "train.batch", "train.init", "sample.psi", "train.mirror", "crop", "evaluate.psis"]),
     ANYTHING,
 )
 def test_no_value_escapes_the_check(key: str, value: Any) -> None:
@@ -131,3 +134,4 @@ def test_no_value_escapes_the_check(key: str, value: Any) -> None:
         assert 0.1 <= found.crop.score <= 1
         assert found.train.batch >= 1
         assert isinstance(found.train.mirror, bool)
+        assert all(-2 <= psi <= 2 for psi in found.evaluate.psis)

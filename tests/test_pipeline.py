@@ -33,9 +33,9 @@ TINY = {
         "snapshot_epochs": 1,
     },
     "sample": {"seeds": 4, "psi_steps": 3, "mix_rows": 2},
-    "evaluate": {"images": 8, "neighbours": 2},
+    "evaluate": {"images": 8, "neighbours": 2, "psis": [0.5, 1.0], "resamples": 20},
 }
-STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "sample", "evaluate"]
+STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "sample", "evaluate", "report"]
 
 
 def shell(folder: Path, *command: str, ok: bool = True) -> str:
@@ -128,7 +128,8 @@ def test_every_stage_leaves_its_result(repo: Path) -> None:
     metrics = json.loads((repo / "results/metrics.json").read_text())
     assert metrics["generated_images"] == 8
     assert metrics["frechet_r64"] > 0
-    assert {"face_rate", "kernel_r64", "precision_r64", "recall_r64"} <= set(metrics)
+    assert {"face_rate", "yield", "kernel_r64", "precision_r64", "recall_r64", "copies"} <= set(metrics)
+    assert json.loads((repo / "results/evaluation/evaluation.json").read_text())["name"] == "geralt"
     assert not {"fid", "kid", "inception_score"} & set(metrics)
     assert (repo / "results/train/plots/metrics/loss_g.tsv").read_text().startswith("step\tloss_g\n1\t")
     assert (repo / "results/train/grids/fakes_00001.png").is_file()

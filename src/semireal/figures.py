@@ -1,8 +1,12 @@
-"""Pictures for people as PNG, for machines where `dvc plots` cannot load its scripts: curves, and the funnel."""
+"""Pictures for people as PNG, for machines where `dvc plots` cannot load its scripts.
+
+Curves of the training, the funnel, and from the evaluation the psi sweep and the Frechet distance by size.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 LOSSES = {"loss_g": "generator", "loss_d": "discriminator"}
@@ -73,6 +77,59 @@ def save_funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]], name: str, 
         axes.invert_yaxis()
         axes.set_xticks([])
         axes.spines[["top", "right", "bottom"]].set_visible(False)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def save_sweep(sweep: pd.DataFrame, path: Path) -> None:
+    """Plot quality and variety over psi, and below the kernel distance, of the last extractor in the table.
+
+    sweep: psi_sweep.csv of stage evaluate.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    suffix = "" if "kid" in sweep else "_r64"
+    distance_name = "kid" if "kid" in sweep else "kernel_r64"
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    shares, distance = figure.subplots(2, sharex=True)
+    labels = {
+        "precision": "precision (quality)",
+        "recall": "recall (variety)",
+        "diversity": "diversity (1: as the dataset)",
+    }
+    for kind, label in labels.items():
+        shares.plot(sweep["psi"], sweep[kind + suffix], marker="o", markersize=3, label=label)
+    shares.set(title=f"first {sweep['images'].iloc[0]} seeds", ylim=(-0.03, None))
+    shares.legend()
+    distance.plot(sweep["psi"], sweep[distance_name], marker="o", markersize=3, color="tab:gray")
+    distance.set(xlabel="psi", ylabel=f"{distance_name} (less is better)")
+    for axes in (shares, distance):
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def save_sizes(sizes: pd.DataFrame, path: Path) -> None:
+    """Plot the Frechet distance over 1 / number of generated images, with the line to endlessly many.
+
+    sizes: fid_by_size.csv of stage evaluate.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    name = "fid" if "fid" in sizes else "frechet_r64"
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    inverse = 1 / sizes["images"]
+    axes.errorbar(inverse, sizes[name], yerr=sizes[f"{name}_spread"], fmt="o", capsize=3, label="measured")
+    if len(sizes) > 1:
+        slope, limit = np.polyfit(inverse, sizes[name], 1)
+        axes.plot([0, inverse.max()], [limit, limit + slope * inverse.max()], "--", label=f"extrapolated: {limit:.4g}")
+    axes.set_xticks([0, *inverse], ["endless", *sizes["images"]], rotation=45)
+    axes.set(xlabel="generated images (scale: 1 / images)", ylabel=name)
+    axes.legend()
+    axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 

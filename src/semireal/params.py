@@ -153,11 +153,22 @@ class Sample:
 class Evaluate:
     """Metrics."""
 
-    images: int = param("generated images to compare with the dataset, at psi = 1", low=2)
-    neighbours: int = param("k of precision and recall", low=1, high=100)
+    images: int = param("generated images to compare with the dataset, at psi = 1 and at sample.psi", low=2)
+    neighbours: int = param("k of precision, recall, density and coverage", low=1, high=100)
+    psis: tuple[float, ...] = param("truncations of the psi sweep", low=-2, high=2)
+    psi_images: int = param("generated images at each psi of the sweep, evaluate.images at most", low=2)
+    resamples: int = param("rounds of the bootstrap that gives the intervals", low=20, high=100_000)
     inception: str | None = param(
-        "2015 Inception weights for fid, kid and inception_score: a path, `download`, or null = leave them out"
+        "2015 Inception weights for fid, kid and inception_score: a path, `download` (or what $SEMIREAL_INCEPTION "
+        "names), or null = leave them out"
     )
+
+
+@dataclass(frozen=True)
+class Report:
+    """The HTML page."""
+
+    training_images: int = param("training images to show of each domain; 0 for sets that may not be shown", low=0)
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,7 @@ class Params:
     train: Train = param("stage train")
     sample: Sample = param("stage sample")
     evaluate: Evaluate = param("stage evaluate")
+    report: Report = param("stage report")
 
 
 def load(path: Path = FILE) -> Params:
@@ -220,6 +232,10 @@ def parse(kind: type[T], given: Any, where: str) -> T:
 
 
 def _value(value: Any, hint: Any, meta: typing.Mapping[str, Any], key: str) -> Any:
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list) or not value:
+            raise UserError(f"{key}: found {value!r}, need a list of numbers, such as [0.5, 1]")
+        return tuple(_value(item, typing.get_args(hint)[0], meta, key) for item in value)
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and types.NoneType in allowed:
         return None

@@ -89,7 +89,7 @@ def fetch(url: str, sha256: str | None) -> Path:
 def check(path: Path, weights: Weights, key: str) -> Path:
     """Return a path given by the user as parameter `key` if it is the pinned file; else raise UserError."""
     if not path.is_file():
-        raise UserError(f"{key}: {path} not found. Download {weights.url} there, or set {key}=download")
+        raise UserError(f"{key}: {path} not found. Download {weights.url} there")
     digest = sha256_of(path)
     if digest != weights.sha256:
         raise UserError(f"{key}: {path} has SHA-256 {digest}, need {weights.sha256} ({weights.url})")
