@@ -1,4 +1,7 @@
 import io
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -143,3 +146,29 @@ def test_png_round_trip_leaves_no_partial_file(tmp_path: Path) -> None:
 
 def test_each_keeps_the_order() -> None:
     assert list(images.each(lambda x: x * x, list(range(50)), "square")) == [x * x for x in range(50)]
+
+
+def test_lent_objects_serve_one_thread_at_a_time_and_are_used_again() -> None:
+    made: list[set[int]] = []
+
+    def make() -> set[int]:
+        made.append(set())
+        return made[-1]
+
+    lent = images.Lent(make)
+
+    def use(item: int) -> int:
+        with lent.borrowed() as one:
+            assert not one
+            one.add(item)
+            time.sleep(0.001)
+            one.clear()
+        return item
+
+    assert list(images.each(use, range(40), "test")) == list(range(40))
+    assert 1 <= len(made) <= (os.cpu_count() or 1)
+    with lent.borrowed() as first, lent.borrowed() as second:
+        assert first is not second
+    with suppress(ValueError), lent.borrowed():
+        raise ValueError
+    assert len(made) <= max(2, os.cpu_count() or 1)  # given back after an error too

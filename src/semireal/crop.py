@@ -1,7 +1,7 @@
 """crop: find the faces of the raw images and cut out square heads."""
 
-import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,15 +20,13 @@ FADE = 0.3  # so far outside of the image only one colour is left, in sides of t
 def run(raw: Path, out: Path, params: Crop) -> None:
     """Read the raw collection `raw`, write `images/<image id>-<n>.png`, manifest and report to `out`."""
     (out / "images").mkdir()
-    own = threading.local()  # a detector belongs to one thread
+    names = {params.detector_photo, params.detector_portrait}
+    detectors = {name: images.Lent(partial(detect.make, name, params.score, params.detect_size)) for name in names}
 
     def one(row: Row) -> list[Row]:
         name = params.detector_photo if row["domain"] == "photo" else params.detector_portrait
-        if not hasattr(own, "detectors"):
-            own.detectors = {}
-        if name not in own.detectors:
-            own.detectors[name] = detect.make(name, params.score, params.detect_size)
-        return crop_image(raw / row["file"], row | {"detector": name}, own.detectors[name], params, out)
+        with detectors[name].borrowed() as detector:
+            return crop_image(raw / row["file"], row | {"detector": name}, detector, params, out)
 
     rows = [row for found in images.each(one, manifest.read_kept(raw), "crop") for row in found]
     manifest.save(out, rows, "crop", "Lower crop.score or crop.min_face, or look at the source")

@@ -1,7 +1,6 @@
 """filter: leave out what is too poor, of another style or not wanted, and tell photos from portraits."""
 
 import shutil
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,11 @@ def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision
     """
     decided = decided or {}
     (out / "images").mkdir()
-    own = threading.local()  # a classifier belongs to one thread
+    classifiers = images.Lent(style.Classifier)
 
     def one(row: Row) -> Row:
-        if not hasattr(own, "classifier"):
-            own.classifier = style.Classifier()
-        row = row | measures(images.load_rgb(resized / row["file"]), row, own.classifier)
+        with classifiers.borrowed() as classifier:
+            row = row | measures(images.load_rgb(resized / row["file"]), row, classifier)
         done = decisions.apply(row, verdict(row, params), decided.get(row["id"], decisions.NONE))
         if done["file"]:
             shutil.copyfile(resized / row["file"], out / row["file"])

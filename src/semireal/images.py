@@ -7,10 +7,11 @@ All conversions between the two are here.
 import contextlib
 import io
 import os
+import queue
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -167,6 +168,30 @@ def grid(images: Pixels, columns: int) -> Pixels:
         y, x = divmod(index, columns)
         canvas[y * height : (y + 1) * height, x * width : (x + 1) * width] = img
     return canvas
+
+
+class Lent(Generic[T]):
+    """Objects of which each may serve one thread at a time, made when all others are in use.
+
+    Unlike in a threading.local they outlive the threads. Those of a pool are not waited for at the end of the program,
+    and one that is still tearing down a network by then would abort the process.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._idle: queue.SimpleQueue[T] = queue.SimpleQueue()
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[T]:
+        """Give one of the objects for the length of a `with` block."""
+        try:
+            one = self._idle.get_nowait()
+        except queue.Empty:
+            one = self._make()
+        try:
+            yield one
+        finally:
+            self._idle.put(one)
 
 
 def each(work: Callable[[T], R], items: Sequence[T], desc: str) -> Iterator[R]:
