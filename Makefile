@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro review compare report test lint requirements clean
+.PHONY: help repro scrape attributions review compare report test lint requirements clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,6 +25,14 @@ repro: .venv  ## run the whole graph on the embedded demo, offline, and print wh
 	dvc repro
 	dvc metrics show results/metrics.json
 	@echo 'Open results/report.html in a browser to see it all.'
+
+KIND ?= web
+scrape: .venv  ## collect from the live sites, or go on with it: make scrape CHARACTER=elf (KIND=open)
+	@test -n "$(CHARACTER)" || { echo "error: which character? make scrape CHARACTER=elf"; exit 2; }
+	python -m semireal.refresh "$(KIND)/$(CHARACTER)"
+
+attributions: .venv  ## write the credits of the dataset to results/attributions
+	python -m semireal.attributions
 
 review: .venv  ## look through the images in the browser and keep or reject them by hand
 	python -m semireal.review

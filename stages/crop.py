@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from semireal import crop, params, stage
+from semireal import crop, params, stage, takedowns
 
 
 def main() -> None:
-    """data/raw/<collection> -> data/crops."""
+    """data/raw/<collection>, less what is taken down -> data/crops."""
     given = params.load()
+    taken_down = takedowns.read(takedowns.FILE)
     with stage.output(Path("data/crops")) as out:
-        crop.run(Path("data/raw") / given.collection, out, given.crop)
+        crop.run(Path("data/raw") / given.collection, out, given.crop, taken_down)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import yaml
 from PIL import Image
 
 from conftest import ROOT, texture
-from semireal import manifest, scrape
+from semireal import manifest, scrape, takedowns
 from semireal.errors import UserError
 
 
@@ -81,7 +82,8 @@ def test_demo_gallery_through_gallery_dl(collect: Callable[..., Path]) -> None:
         assert row["file_url"].startswith("demo:image/")
     assert "127.0.0.1" not in (out / "manifest.csv").read_text()
     # the same again fetches nothing and gives the same bytes
-    fetched = {f: f.stat().st_mtime_ns for f in out.parent.glob("work/photos/files/*") if f.suffix != ".json"}
+    fetched = {f: f.stat().st_mtime_ns for f in out.parent.glob("work/photos-*/files/*")}
+    assert len(fetched) >= 8
     again = collect(sources, "again")
     assert (again / "manifest.csv").read_bytes() == (out / "manifest.csv").read_bytes()
     assert all(f.stat().st_mtime_ns == time for f, time in fetched.items())
@@ -108,16 +110,9 @@ def test_a_lower_limit_takes_less_and_a_higher_one_more(collect: Callable[..., P
         ({"a b": {"domain": "photo", "url": "demo:elf"}}, "name of a source"),
         ({"a": {"domain": "photo", "folder": "no/such"}}, "folder no/such not found"),
         ({"a": {"domain": "photo", "url": "https://example.invalid/x"}}, "no site that gallery-dl knows"),
-        (
-            {"a": {"domain": "photo", "url": "moebooru:http://127.0.0.1:9/post?tags=x"}},
-            "nothing could be fetched",
-        ),
     ],
 )
-def test_bad_sources_are_one_clear_line(
-    collect: Callable[..., Path], sources: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(scrape.CONNECTION, "retries", 0)
+def test_bad_sources_are_one_clear_line(collect: Callable[..., Path], sources: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         collect(sources)
     assert "\n" not in str(caught.value)
@@ -133,11 +128,13 @@ def test_a_killed_run_goes_on(work_root: Path) -> None:
     """kill -9 in the middle; the same command completes, and what was there is not fetched again."""
     definition = work_root / "experiments" / "sources" / "demo" / "x.yaml"
     definition.parent.mkdir(parents=True)
+    shutil.copy(ROOT / takedowns.FILE, work_root / takedowns.FILE)
     source = {"url": "demo:elf+portrait+limit:24", "domain": "portrait", "limit": None}
     definition.write_text(yaml.safe_dump({"sources": {"a": source}}))
     command = [sys.executable, str(ROOT / "stages" / "scrape.py"), "demo/x"]
     process = subprocess.Popen(command, cwd=work_root, stderr=subprocess.DEVNULL, start_new_session=True)
-    files = work_root / ".work" / "scrape" / scrape.work_key(definition) / "a" / "files"
+    key = scrape.source_key(scrape.load_sources(definition)["a"])
+    files = work_root / ".work" / "scrape" / "demo" / "x" / f"a-{key}" / "files"
     deadline = time.monotonic() + 60
     while not (files.is_dir() and len(list(files.glob("*.jpg"))) >= 3):
         assert process.poll() is None
@@ -145,7 +142,7 @@ def test_a_killed_run_goes_on(work_root: Path) -> None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    before = {f.name: f.stat().st_mtime_ns for f in files.iterdir() if f.suffix not in (".json", ".part")}
+    before = {f.name: f.stat().st_mtime_ns for f in files.iterdir() if f.suffix != ".part"}
     assert not (work_root / "data/raw/demo/x").exists()
     subprocess.run(command, cwd=work_root, check=True, stderr=subprocess.DEVNULL)
     after = {f.name: f.stat().st_mtime_ns for f in files.iterdir()}

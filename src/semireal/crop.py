@@ -8,22 +8,28 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semireal import detect, images, manifest
+from semireal import detect, images, manifest, takedowns
 from semireal.images import Pixels
 from semireal.manifest import Row
 from semireal.params import Crop
+from semireal.takedowns import Takedowns
 
 BLUR = 0.02  # standard deviation of the blur outside of the image, in sides of the square
 FADE = 0.3  # so far outside of the image only one colour is left, in sides of the square
 
 
-def run(raw: Path, out: Path, params: Crop) -> None:
-    """Read the raw collection `raw`, write `images/<image id>-<n>.png`, manifest and report to `out`."""
+def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NOTHING) -> None:
+    """Read the raw collection `raw`, write `images/<image id>-<n>.png`, manifest and report to `out`.
+
+    An image that is taken down is rejected unseen, so that the list also counts for collections that are frozen.
+    """
     (out / "images").mkdir()
     names = {params.detector_photo, params.detector_portrait}
     detectors = {name: images.Lent(partial(detect.make, name, params.score, params.detect_size)) for name in names}
 
     def one(row: Row) -> list[Row]:
+        if taken_down.matches(row):
+            return [manifest.rejected(row, takedowns.REASON, image_id=row["id"])]
         name = params.detector_photo if row["domain"] == "photo" else params.detector_portrait
         with detectors[name].borrowed() as detector:
             return crop_image(raw / row["file"], row | {"detector": name}, detector, params, out)

@@ -19,7 +19,8 @@ NEAR_DUPLICATE = "near-duplicate"  # the reason of stage dedupe
 # Columns in the order in which stages add them; everything not in NUMBERS is text.
 COLUMNS = (
     *("id", "status", "reason", "domain", "file"),
-    *("source", "page_url", "file_url", "artist", "title", "licence", "tags", "sha256", "raw_bytes"),
+    *("source", "page_url", "file_url", "artist", "title", "licence", "tags"),
+    *("posted", "rendition", "gallery_dl", "sha256", "raw_bytes"),
     *(
         "image_id",
         "raw_width",

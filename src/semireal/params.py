@@ -236,7 +236,8 @@ def _value(value: Any, hint: Any, meta: typing.Mapping[str, Any], key: str) -> A
         if not isinstance(value, list) or not value:
             raise UserError(f"{key}: found {value!r}, need a list of numbers, such as [0.5, 1]")
         return tuple(_value(item, typing.get_args(hint)[0], meta, key) for item in value)
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    allowed = tuple(typing.get_origin(kind) or kind for kind in hints)
     if value is None and types.NoneType in allowed:
         return None
     found = value
@@ -262,6 +263,7 @@ def _need(allowed: tuple[Any, ...], low: float | None, high: float | None, choic
         float: "a number",
         str: "a text",
         bool: "true or false",
+        dict: "a mapping",
         types.NoneType: "null",
     }
     text = " or ".join(names[kind] for kind in allowed)

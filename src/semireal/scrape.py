@@ -1,45 +1,58 @@
 """scrape: collect the raw images of a character from web pages (gallery-dl), the demo gallery, or local folders.
 
-gallery-dl is run as a program with a configuration made here: its options are global to a process, and its licence
-(GPL-2.0) is not ours.
+Which images there are to fetch and when is the work of `semireal.collect`; here is what a source is, and how the
+collection comes from what was fetched.
 """
 
-import json
+import errno
 import re
 import shutil
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from semireal import gallery, manifest, stage
-from semireal.errors import UserError
+from semireal import gallery, manifest, stage, takedowns
+from semireal.collect import Collector, Order, Patience, clock, collect
+from semireal.errors import Unfinished, UserError
 from semireal.gallery import Gallery
-from semireal.images import write_atomic
+from semireal.gallerydl import configuration, hosts_of, read_secrets, site_of
 from semireal.manifest import Row
 from semireal.params import load_yaml, parse
 from semireal.params import param as p
+from semireal.takedowns import Takedowns
 from semireal.weights import sha256_of
 
 DEMO = "demo:"  # demo:TAG+TAG stands for a list of the embedded gallery
-CONNECTION = {"retries": 4, "timeout": 60, "retry-codes": [429]}
-# exit codes of gallery-dl that no second try mends (they are OR-ed): bad input, unknown site
-HOPELESS = {32: "gallery-dl cannot use this URL", 64: "no site that gallery-dl knows"}
+FAILED, OPTED_OUT = "download failed", "opted out"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+ACCEPT_ALL = "all"
+DEFAULT_PATIENCE = Patience()
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where images come from: a URL or a folder, one of the two."""
+    """Where images come from: a URL or a folder, one of the two. Only domain and url or folder have to be given."""
 
     domain: str = p(
         "what it shows; auto = both, the stage filter tells them apart", choices=("photo", "portrait", "auto")
     )
     url: str | None = p("page that gallery-dl knows, or demo:TAG+TAG for the embedded gallery")
     folder: str | None = p("local folder with images, relative to the repository")
-    limit: int | None = p("at most so many images; null = all", low=1)
+    limit: int | None = p("at most so many images, not counting those opted out; null = all", low=1)
+    per_hour: int | None = p("images in any hour; null = no limit", low=1)
+    per_day: int | None = p("images in any 24 hours; null = no limit", low=1)
+    pause: str | None = p("seconds before each request and download, as text: 2 or 2-4; null = as gallery-dl does")
+    licence: str | None = p("what the images are expected to be under; used where the site names no licence")
+    options: dict[str, Any] | None = p("further options of gallery-dl's extractors, per site")
+    noai: str = p("marks against use for training: leave such images out, or not", choices=("respect", "ignore"))
+    hosts: str | None = p("further hosts that the site keeps its files on, separated by spaces")
+
+
+_DEFAULTS = dict.fromkeys(("url", "folder", "limit", "per_hour", "per_day", "pause", "licence", "options", "hosts")) | {
+    "noai": "respect"
+}
 
 
 def load_sources(definition: Path) -> dict[str, Source]:
@@ -53,41 +66,75 @@ def load_sources(definition: Path) -> dict[str, Source]:
         key = f"{definition}: sources.{name}"
         if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
             raise UserError(f"{key}: use letters, digits, _ and - in the name of a source")
-        empty = {"url": None, "folder": None, "limit": None}
-        sources[name] = parse(Source, empty | given if isinstance(given, dict) else given, key)
-        if (sources[name].url is None) == (sources[name].folder is None):
+        source = parse(Source, _DEFAULTS | given if isinstance(given, dict) else given, key)
+        if (source.url is None) == (source.folder is None):
             raise UserError(f"{key}: need either url or folder")
+        if source.pause is not None and not re.fullmatch(r"\d+(\.\d+)?(-\d+(\.\d+)?)?", source.pause):
+            raise UserError(f"{key}.pause: found {source.pause!r}, need seconds as a text, '2' or '2-4'")
+        sources[name] = source
     return sources
 
 
-def run(definition: Path, out: Path, work: Path) -> None:
+def run(
+    definition: Path,
+    out: Path,
+    work: Path,
+    patience: Patience = DEFAULT_PATIENCE,
+    accept: tuple[str, ...] = (),
+    taken_down: Takedowns = takedowns.NOTHING,
+) -> None:
     """Collect all sources of a definition into `out`.
 
-    Writes `images/<id>.<ext>`, manifest and report. Downloads go to `work` first, so that an interrupted run
-    goes on where it was.
+    Writes `images/<id>.<ext>`, manifest and report. Downloads go to `work` first, each source to a folder of its own
+    with all that is known about it, so that the next run goes on where this one ended. accept: names of sources, or
+    "all", that may be incomplete. Raises Unfinished if another one is.
     """
     (out / "images").mkdir()
-    rows = []
-    for name, source in load_sources(definition).items():
-        found = _from_folder(source) if source.folder else _from_url(name, source, work / name)
-        rows += [row | {"source": name, "domain": source.domain} for row in found]
-    _copy_unique(rows, out)
+    sources = load_sources(definition)
+    unknown = set(accept) - set(sources) - {ACCEPT_ALL}
+    if unknown:
+        known = ", ".join([*sources, ACCEPT_ALL])
+        raise UserError(f"scrape: found {sorted(unknown)[0]!r} as a source to accept, need one of {known}")
+    try:
+        collectors = _fetch(sources, work, patience)
+        open_ones = [c for c in collectors.values() if not c.finished()]
+        if {c.order.name for c in open_ones} - set(accept) and ACCEPT_ALL not in accept:
+            raise Unfinished(_report(list(collectors.values()), definition))
+        rows: list[Row] = []
+        for name, source in sources.items():
+            found = _from_folder(source) if source.folder else _rows(collectors[name], source)
+            rows += [row | {"source": name, "domain": source.domain} for row in found]
+        _copy_unique(rows, out, taken_down)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        where = error.filename or work
+        raise Unfinished(
+            f"scrape: the disk is full ({where}). Nothing is lost: make room, and the same command goes on"
+        ) from None
     for row in rows:
         del row["path"]
-    manifest.save(out, rows, "scrape", f"Look at the sources in {definition}")
+    accepted = {"unfinished": {c.order.name: len(c.missing()) for c in open_ones}} if open_ones else {}
+    manifest.save(out, rows, "scrape", f"Look at the sources in {definition}", **accepted)
+    for collector in collectors.values():
+        if collector not in open_ones:
+            collector.journal.add("anew")
 
 
-def _copy_unique(rows: list[Row], out: Path) -> None:
-    """Name each file by its content and copy it; a second copy of the same bytes is rejected."""
+def _copy_unique(rows: list[Row], out: Path, taken_down: Takedowns) -> None:
+    """Name each file by its content and copy it; not what is taken down, nor a second copy of the same bytes."""
     seen = set()
     for row in rows:
         path = row["path"]
         if path is None:
-            row.update(manifest.rejected(row, "download failed", id=""))
+            row.update(manifest.rejected(row, row["reason"], id=""))
             continue
         digest = sha256_of(path)
         suffix = path.suffix.lower() if re.fullmatch(r"\.\w{1,5}", path.suffix) else ".bin"
         row.update(id=digest[:16], sha256=digest, raw_bytes=path.stat().st_size)
+        if taken_down.matches(row):
+            row.update(manifest.rejected(row, takedowns.REASON))
+            continue
         if digest in seen:
             row.update(manifest.rejected(row, "same file"))
             continue
@@ -105,112 +152,83 @@ def _from_folder(source: Source) -> list[Row]:
     return [{"path": f, "title": f.stem, "file_url": f.relative_to(folder).as_posix()} for f in files[: source.limit]]
 
 
-def _from_url(name: str, source: Source, work: Path) -> list[Row]:
-    (work / "files").mkdir(parents=True, exist_ok=True)
+def _fetch(sources: dict[str, Source], work: Path, patience: Patience) -> dict[str, Collector]:
+    """Fetch what the sources with a URL have; returns their collectors by name."""
+    secrets = read_secrets(stage.work_root().parent / "secrets.yaml")
+    with ExitStack() as stack:
+        drawn = any((source.url or "").startswith(DEMO) for source in sources.values())
+        server = stack.enter_context(Gallery()) if drawn else None
+        orders = [_order(name, source, work, secrets, server) for name, source in sources.items() if source.url]
+        collectors = collect(orders, patience, secrets) if orders else []
+    return {collector.order.name: collector for collector in collectors}
+
+
+def _order(name: str, source: Source, work: Path, secrets: dict[str, Any], server: Gallery | None) -> Order:
     url = source.url or ""
-    if not url.startswith(DEMO):
-        return _described(work / "files", _download(name, url, source.limit, work))
-    with Gallery() as server:
-        # a named instance keeps the random port out of file names and of the archive of what is done
-        site = {"root": server.url, "pattern": re.escape(server.url.removeprefix("http://"))}
-        list_url = f"{server.url}/post?tags={url.removeprefix(DEMO)}"
-        listed = _download(name, list_url, source.limit, work, {"moebooru": {"demo": site}})
-        rows = _described(work / "files", listed)
-    for row in rows:
-        row.update({key: re.sub(r"http://127\.0\.0\.1:\d+/", DEMO, row[key]) for key in ("page_url", "file_url")})
+    folder = work / f"{name}-{source_key(source)}" / "files"
+    sites = secrets
+    site, hosts = site_of(url), hosts_of(url, source.hosts)
+    if url.startswith(DEMO) and server:
+        # a named instance keeps the random port out of what is stored; our own gallery needs no taking turns
+        instance = {"root": server.url, "pattern": re.escape(server.url.removeprefix("http://"))}
+        url = f"{server.url}/post?tags={url.removeprefix(DEMO)}"
+        sites, site, hosts = {"moebooru": {"demo": instance}}, f"{DEMO}{name}", ["127.0.0.1"]
+    return Order(
+        name=name,
+        url=url,
+        config=configuration(source, folder, sites),
+        folder=folder,
+        site=site,
+        hosts=hosts,
+        limit=source.limit,
+        per_hour=source.per_hour,
+        per_day=source.per_day,
+        respect=source.noai == "respect",
+    )
+
+
+def source_key(source: Source) -> str:
+    """Key of what a source fetched: what decides it, not how much of it or how fast."""
+    drawn = (source.url or "").startswith(DEMO)
+    return stage.key_of(source.url, source.options, stage.key_of_code(Path(gallery.__file__).parent) if drawn else None)
+
+
+def _rows(collector: Collector, source: Source) -> list[Row]:
+    """Rows of the listed images; `path` is None, and `reason` says why, where there is no file."""
+    journal = collector.journal
+    rows = []
+    for name in sorted(journal.wanted(source.limit)):
+        row = journal.rows[name] | {"gallery_dl": journal.versions.get(name, ""), "path": collector.files.get(name)}
+        if row["path"] is None:
+            kind = journal.failures.get(name, ("not tried", 0))[0]
+            failed = f"{FAILED}: {kind}" if kind else FAILED
+            row["reason"] = OPTED_OUT if name in journal.refused else failed
+        row["licence"] = row["licence"] or source.licence or ""
+        for key in ("page_url", "file_url"):
+            row[key] = re.sub(r"http://127\.0\.0\.1:\d+/", DEMO, row[key])
+        rows.append(row)
     return rows
 
 
-def _download(name: str, url: str, limit: int | None, work: Path, sites: dict[str, Any] | None = None) -> set[str]:
-    """Run gallery-dl until the source is through; what is there already is not fetched again.
-
-    Returns the file names, without suffix, of the images that the source lists up to the limit, fetched or not;
-    the folder may hold more from a run with a higher limit.
-    """
-    config = work / "gallery-dl.json"
-    write_atomic(config, json.dumps(_config(work, sites or {}), indent=2).encode())
-    command = [sys.executable, "-m", "gallery_dl", "--config-ignore", "--config", str(config)]
-    command += ["--range", f"1-{limit}"] if limit else []
-    log = work / "gallery-dl.log"
-    listed = set()
-    with (
-        log.open("w") as messages,
-        subprocess.Popen(
-            [*command, url], stdout=subprocess.PIPE, stderr=messages, text=True, errors="replace"
-        ) as process,
-        tqdm(desc=f"scrape {name}", total=limit, unit="img", mininterval=1) as bar,
-    ):
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:  # the path of a file, after "# " if it was fetched before
-                listed.add(Path(line.strip().removeprefix("# ")).stem)
-                bar.update()
-        except BaseException:
-            process.terminate()
-            raise
-    for code, text in HOPELESS.items():
-        if process.returncode & code:
-            raise UserError(f"scrape: source {name}: {text}: {url}. {_last_line(log)}")
-    failed = re.findall(r"Failed to download (.+)", log.read_text(errors="replace"))
-    listed |= {Path(file).stem for file in failed}
-    # any other code: some files may have failed, the rest is here; the manifest counts both
-    if process.returncode and not listed:
-        raise UserError(f"scrape: source {name}: nothing could be fetched from {url}. {_last_line(log)}")
-    return listed
-
-
-def _config(work: Path, sites: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of gallery-dl: flat file names, and a sidecar for each listed image, fetched or not."""
-    name = "{category}_{id|index|filename}{num:?_//}"
-    sidecar = {"name": "metadata", "mode": "json", "event": "prepare", "filename": f"{name}.json"}
-    extractor = {
-        "base-directory": str(work / "files"),
-        "directory": [],
-        "filename": f"{name}.{{extension}}",
-        "archive": str(work / "archive.sqlite3"),
-        "postprocessors": [sidecar],
-        **CONNECTION,
-    }
-    return {"extractor": extractor | sites, "downloader": CONNECTION}
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
-
-
-def _described(files: Path, listed: set[str]) -> list[Row]:
-    """Rows from the metadata of the listed images; `path` is None where the file could not be fetched."""
-    fetched = {file.stem: file for file in files.iterdir() if file.suffix not in (".json", ".part")}
-    return [_describe(files / f"{stem}.json", fetched.get(stem)) for stem in sorted(listed)]
-
-
-def _describe(sidecar: Path, path: Path | None) -> Row:
-    meta = json.loads(sidecar.read_text())
-    return {
-        "path": path,
-        "page_url": _first(meta, "page_url", "permalink", "post_url", "source", "url"),
-        "file_url": _first(meta, "file_url", "src", "url"),
-        "artist": _first(meta, "artist", "author", "username"),
-        "title": _first(meta, "title", "description"),
-        "licence": _first(meta, "license", "licence"),
-        "tags": _first(meta, "tags"),
-    }
-
-
-def _first(meta: dict[str, Any], *keys: str) -> str:
-    """First of the keys that holds something, as one line of text."""
-    for key in keys:
-        value = meta.get(key)
-        if isinstance(value, dict):
-            value = value.get("username") or value.get("name") or value.get("url")
-        if value:
-            return " ".join(str(v) for v in value) if isinstance(value, list) else " ".join(str(value).split())
-    return ""
-
-
-def work_key(definition: Path) -> str:
-    """Key of the work directory: the sources without their limits, and the code that draws the demo."""
-    sources = {name: asdict(source) | {"limit": None} for name, source in load_sources(definition).items()}
-    drawn = any((source["url"] or "").startswith(DEMO) for source in sources.values())
-    return stage.key_of(sources, stage.key_of_code(Path(gallery.__file__).parent) if drawn else None)
+def _report(collectors: list[Collector], definition: Path) -> str:
+    """What each source has, what is missing and when to go on; one line per source."""
+    now = time.time()
+    lines = [f"scrape: {definition}: not complete, nothing is lost"]
+    moments = []
+    for c in collectors:
+        have = f"{c.order.name}: {len(c.files)} images"
+        if c.finished():
+            lines.append(f"  {have}, complete")
+            continue
+        moment = c.due(now)
+        moments.append(moment)
+        kinds = manifest.count(kind or "not tried yet" for kind in c.missing().values())
+        missing = [f"{count} {kind}" for kind, count in kinds.items()]
+        missing += [] if c.through() else ["the list was not read to its end"]
+        why = f" ({c.why(now)})" if c.why(now) else ""
+        lines.append(f"  {have}; missing: {', '.join(missing)}{why}; go on after {clock(moment)}")
+    lines.append(
+        f"The same command goes on, from {clock(min(moments))}; SEMIREAL_SCRAPE_ACCEPT={ACCEPT_ALL} (or names of "
+        "sources) takes what is here"
+    )
+    return "\n".join(lines)

@@ -12,16 +12,19 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from semireal.errors import UserError
+from semireal.errors import Unfinished, UserError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage; a user's mistake becomes one line and exit code 2, Ctrl-C exit code 130."""
+    """Run a stage; a user's mistake becomes one line and exit code 2, work to go on with 75, Ctrl-C 130."""
     try:
         main()
     except UserError as error:
         say(f"error: {error}")
         sys.exit(2)
+    except Unfinished as pause:
+        say(str(pause))
+        sys.exit(os.EX_TEMPFAIL)
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from the last saved state")
         sys.exit(130)

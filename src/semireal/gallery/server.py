@@ -6,11 +6,12 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import cv2
@@ -19,6 +20,7 @@ from PIL import UnidentifiedImageError
 
 from semireal.gallery.catalogue import Post, posts, render
 from semireal.gallery.faces import CHARACTERS
+from semireal.gallery.faults import Faults, On, reply
 
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _MOST = 1000  # posts per list page
@@ -47,8 +49,21 @@ def _size(data: bytes) -> tuple[int, int]:
         return 720, 960
 
 
-class _Store:
-    """All posts, and their files drawn in worker processes as soon as a list names them."""
+class Store(Protocol):
+    """What a gallery shows."""
+
+    def entries(self, tags: list[str], number: int, limit: int, url: str) -> list[dict[str, Any]]:
+        """One page of the list of the posts that have all tags, for a gallery at `url`."""
+
+    def file(self, name: str) -> tuple[bytes, str] | None:
+        """Bytes and media type of a file by its name, None if there is no such file."""
+
+    def close(self) -> None:
+        """Give back what the store holds."""
+
+
+class _Drawn:
+    """All posts of the catalogue, and their files drawn in worker processes as soon as a list names them."""
 
     def __init__(self, seed: int) -> None:
         every = [post for character in CHARACTERS for post in posts(character, seed)]
@@ -75,7 +90,7 @@ class _Store:
         data = self.start(post).result()
         return data, "text/html" if data.startswith(b"<!DOCTYPE") else _TYPES[extension]
 
-    def page(self, tags: list[str], number: int, limit: int) -> list[Post]:
+    def entries(self, tags: list[str], number: int, limit: int, url: str) -> list[dict[str, Any]]:
         """One page of the posts that have all tags; drawing of this and of the next page begins.
 
         The tag `limit:N` shortens the whole list to N posts.
@@ -86,44 +101,10 @@ class _Store:
         first = (number - 1) * limit
         for post in found[first : first + 2 * limit]:
             self.start(post)
-        return found[first : first + limit]
+        return [self._entry(post, url) for post in found[first : first + limit]]
 
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Answers /post.json and /image/ID.EXTENSION."""
-
-    protocol_version = "HTTP/1.1"
-    server: "_Server"
-
-    def do_GET(self) -> None:
-        """Answer one request."""
-        url = urlsplit(self.path)
-        try:
-            if url.path == "/post.json":
-                self._list({key: values[-1] for key, values in parse_qs(url.query).items()})
-                return
-            if url.path.startswith("/image/"):
-                found = self.server.store.file(url.path.removeprefix("/image/"))
-                if found:
-                    self._reply(200, *found)
-                    return
-            self._reply(404, b"not found\n", "text/plain")
-        except (BrokenPipeError, ConnectionResetError, CancelledError, RuntimeError):
-            self.close_connection = True  # the client has gone, or the gallery is being closed
-
-    def _list(self, query: dict[str, str]) -> None:
-        page, limit = query.get("page", "1"), query.get("limit", "100")
-        if not (page.isdigit() and limit.isdigit() and int(page) >= 1 and 1 <= int(limit) <= _MOST):
-            self._reply(400, b"page and limit must be positive numbers\n", "text/plain")
-            return
-        found = self.server.store.page(query.get("tags", "").split(), int(page), int(limit))
-        self._reply(200, json.dumps([self._entry(post) for post in found]).encode(), "application/json")
-
-    def _entry(self, post: Post) -> dict[str, Any]:
-        data = self.server.store.start(post).result()
+    def _entry(self, post: Post, url: str) -> dict[str, Any]:
+        data = self.start(post).result()
         width, height = _size(data)
         return {
             "id": post.id,
@@ -136,17 +117,50 @@ class _Handler(BaseHTTPRequestHandler):
             "created_at": post.created_at,
             "md5": hashlib.md5(data, usedforsecurity=False).hexdigest(),
             "file_size": len(data),
-            "file_url": f"{self.server.url}/image/{post.id}.{post.extension}",
+            "file_url": f"{url}/image/{post.id}.{post.extension}",
             "width": width,
             "height": height,
         }
 
-    def _reply(self, status: int, body: bytes, media_type: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", media_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    def close(self) -> None:
+        """End the worker processes."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers /post.json and /image/ID.EXTENSION."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes: 40 ms on each file otherwise
+    server: "_Server"
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        url = urlsplit(self.path)
+        try:
+            if url.path == "/post.json":
+                query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+                self._send("list", f"{query.get('tags')} {query.get('page', '1')}", *self._list(query))
+            else:
+                name = url.path.removeprefix("/image/")
+                found = self.server.store.file(name) if name != url.path else None
+                self._send("file", name, *((200, *found) if found else (404, b"not found\n", "text/plain")))
+        except (BrokenPipeError, ConnectionResetError, CancelledError, RuntimeError):
+            self.close_connection = True  # the client has gone, or the gallery is being closed
+
+    def _send(self, on: On, name: str, status: int, body: bytes, media_type: str) -> None:
+        if self.server.faults:
+            self.server.faults.send(self, on, name, status, body, media_type)
+        else:
+            reply(self, status, body, media_type)
+
+    def _list(self, query: dict[str, str]) -> tuple[int, bytes, str]:
+        page, limit = query.get("page", "1"), query.get("limit", "100")
+        if not (page.isdigit() and limit.isdigit() and int(page) >= 1 and 1 <= int(limit) <= _MOST):
+            return 400, b"page and limit must be positive numbers\n", "text/plain"
+        tags = query.get("tags", "").split()
+        found = self.server.store.entries(tags, int(page), int(limit), self.server.url)
+        return 200, json.dumps(found).encode(), "application/json"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing; requests are no news."""
@@ -155,25 +169,30 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, store: _Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, faults: Faults | None) -> None:
+        self.store, self.faults = store, faults
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing about clients that have gone; other errors are shown."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Gallery:
     """The gallery as a context manager; `url` is its address while it is open.
 
     Pictures are drawn by worker processes, so a script that opens one needs the usual
-    `if __name__ == "__main__":` guard.
+    `if __name__ == "__main__":` guard. For tests it shows another store instead, and has faults.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, store: Store | None = None, faults: Faults | None = None) -> None:
+        self.seed, self.store, self.faults = seed, store, faults
 
     def __enter__(self) -> "Gallery":
-        self._store = _Store(self.seed)
-        self._server = _Server(self._store)
+        self._store = self.store or _Drawn(self.seed)
+        self._server = _Server(self._store, self.faults)
         self.url = self._server.url
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
