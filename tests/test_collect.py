@@ -329,6 +329,18 @@ def test_opt_outs_are_respected_and_counted(run: Run, work_root: Path) -> None:
         assert reasons(run({"a": source | {"noai": "ignore"}})) == {"": 6}
 
 
+def test_a_source_of_marked_files_alone_is_left(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(collecting, "MARKED", 3)
+    store = cards(9)
+    only = frozenset(f"{n}.png" for n in range(9)) - {"1.png"}
+    with gallery(store, Fault("marked", only=only, text="noai")) as (url, faults):
+        assert reasons(run({"a": {"url": f"{url}a", "limit": 8}})) == {"": 1, "opted out": 4}
+        assert len(files_of(faults)) == 5  # the one that is not marked began the count anew
+    assert "a: 3 files in a row are marked against such use" in capsys.readouterr().err
+
+
 def test_an_opt_out_that_comes_later_removes_the_file(run: Run, work_root: Path) -> None:
     store = cards(3)
     with gallery(store) as (url, _):

@@ -28,6 +28,7 @@ from semireal.listing import describe, name_of, opted_out
 from semireal.manifest import Row
 
 REPEATS = 200  # known images in a row after which a list is taken to go round in circles; two pages of most sites
+MARKED = 100  # files in a row that come with a mark against their use, after which a source is taken to have no others
 HOLD_S = 900  # for longer waits gallery-dl is ended: addresses of files grow stale
 MOST_TEXT = 160  # of a message of gallery-dl that is shown
 USUAL = ("jpg", "png", "webp", "gif")  # extensions; to find any other one takes longer
@@ -169,6 +170,7 @@ class Collector:
         self._heard = time.monotonic()
         self._listed_now: set[str] = set()
         self._repeats = 0
+        self._marked = 0  # files in a row
 
     # -- what is left to do
 
@@ -264,8 +266,7 @@ class Collector:
                 usual = [path for end in USUAL if (path := self.order.folder / f"{name}.{end}").is_file()]
                 self._found(usual or self.order.folder.glob(f"{name}.*"))
                 if name in self.files:
-                    self._check(name)
-                    self._strikes, self.problem = 0, ""
+                    self._fetched(name)
                 else:
                     self.journal.add("failed", name, kind=gallerydl.BROKEN)
             case Failed(name, kind):
@@ -274,6 +275,17 @@ class Collector:
                     self.strike(kind)
             case Ended():
                 self._ended(event, crashed)
+
+    def _fetched(self, name: str) -> None:
+        """Look at a new file; a source that gives nothing but marked ones is not fetched to its end for nothing."""
+        self._check(name)
+        self._strikes, self.problem = 0, ""
+        self._marked = self._marked + 1 if name in self.journal.refused else 0
+        if self._marked >= MARKED:
+            self.journal.add("end")
+            self.end()
+            text = f"scrape: {self.order.name}: {MARKED} files in a row are marked against such use, the rest is left"
+            tqdm.write(text, file=sys.stderr)
 
     def _asked(self, meta: dict[str, Any]) -> None:
         assert self.child is not None
