@@ -7,10 +7,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro scrape attributions review compare report test lint requirements clean
+.PHONY: help repro scrape attributions review compare sweep report verify clean-cache git test lint requirements clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 .venv: $(VENV)/installed  ## create the virtual environment and install everything, pinned
 
@@ -21,7 +21,12 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-repro: .venv  ## run the whole graph on the embedded demo, offline, and print what came out
+# DVC keeps experiments in git and does not work without it
+git:
+	@test -e .git || { echo "error: no git history here (unpacked from a zip?). Either clone the repository, or start one:"; \
+	  echo "  git init && git add -A && git commit -m 'semireal, unpacked'"; exit 2; }
+
+repro: git .venv  ## run the whole graph on the embedded demo, offline, and print what came out
 	dvc repro
 	dvc metrics show results/metrics.json
 	@echo 'Open results/report.html in a browser to see it all.'
@@ -45,6 +50,17 @@ compare: .venv  ## a table of all experiments
 EXPERIMENTS :=
 report: .venv  ## experiments side by side in report.html; EXPERIMENTS="workspace NAME ..." chooses
 	python -m semireal.report $(EXPERIMENTS)
+
+SET ?=
+JOBS ?= 2
+sweep: git .venv  ## a grid of experiments, JOBS at a time: make sweep SET="character=elf sample.psi=0.5,0.7"
+	python -m semireal.sweep --jobs $(JOBS) $(SET)
+
+verify: git .venv  ## make the demo anew in a fresh clone and compare all hashes with dvc.lock
+	python -m semireal.verify
+
+clean-cache: git .venv  ## free disk: delete data that no commit, branch, tag or experiment refers to
+	python -m semireal.clean_cache
 
 test: .venv lint  ## everything CI runs: ruff, mypy, pytest
 	pytest

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from selenium import webdriver
 
 from semireal import manifest
 from semireal.images import Pixels
 from semireal.manifest import Row
+from tiny import clone, shell
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -65,6 +67,27 @@ def work_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny repository with the results of `dvc repro`, committed, and of a sweep over the characters.
+
+    Made once, also for several pytest-xdist workers. It takes a minute; work on copies (`tiny.copy`).
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / "made" / "semi real"
+    with FileLock(base / "made.lock"):
+        if not folder.exists():
+            shutil.rmtree(base / "made", ignore_errors=True)  # what a failed attempt left
+            unfinished = clone(base / "made" / "unfinished")
+            shell(unfinished, "dvc", "repro")
+            shell(unfinished, "git", "add", "-A")
+            shell(unfinished, "git", "commit", "-q", "-m", "results")
+            shell(unfinished, "python", "-m", "semireal.sweep", "character=elf,geralt,wonder_woman")
+            unfinished.rename(folder)
+    return folder
 
 
 def texture(seed: int, height: int = 64, width: int = 64) -> Pixels:

@@ -13,7 +13,7 @@ from PIL import Image
 from conftest import ROOT, texture
 from semireal import manifest, refresh, takedowns
 from semireal.errors import UserError
-from test_pipeline import clone, shell
+from tiny import clone, shell
 
 PIPELINE = "data/dvc.yaml"
 DEFINITION = "experiments/sources/web/elf.yaml"

@@ -92,5 +92,10 @@ def key_of_code(*paths: Path) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write readable JSON with sorted keys, for DVC metrics and for people."""
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    """Write readable JSON with sorted keys, for DVC metrics and for people.
+
+    Never into the file that is there: it may be a link to the cache of DVC.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    partial.replace(path)

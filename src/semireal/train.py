@@ -20,7 +20,7 @@ import torch
 
 from semireal import dataset, features, metrics, params, stage, stylegan2, weights
 from semireal.errors import UserError
-from semireal.images import Pixels, to_uint8
+from semireal.images import Pixels, to_uint8, write_atomic
 from semireal.params import Params, Train
 from semireal.stylegan2 import Config, Generator, Networks, load_networks, parallel, save_networks, training
 from semireal.stylegan2.augment import GROUPS
@@ -59,7 +59,8 @@ def run(data: Path, models: Path, out: Path, given: Params) -> None:
                 epochs = len(state.history)
                 save_networks(last, config.network, state.G_ema.state_dict(), None, {"epochs": epochs})
                 measured = training.best_epoch(state.history) is not None
-                shutil.copyfile(work / training.BEST if measured else last, models / "best.safetensors")
+                best = work / training.BEST if measured else last
+                write_atomic(models / "best.safetensors", best.read_bytes())
                 _report(work, out, state.history, given.train)
 
 

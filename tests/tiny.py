@@ -1,0 +1,98 @@
+"""A repository like this one, as small as it goes: for the tests that run DVC on the whole graph."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = {
+    "train": {
+        "epochs": 1,
+        "resolution": 16,
+        "channel_base": 256,
+        "channel_max": 16,
+        "z_dim": 16,
+        "w_dim": 16,
+        "mapping_layers": 2,
+        "pl_weight": 0,
+        "r1_interval": 16,
+        "snapshot_epochs": 1,
+    },
+    "sample": {"seeds": 4, "psi_steps": 3, "mix_rows": 2},
+    "evaluate": {"images": 8, "neighbours": 2, "psis": [0.5, 1.0], "resamples": 20},
+}
+STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "sample", "evaluate", "report"]
+
+
+def shell(folder: Path, *command: str, ok: bool = True, **more_env: str) -> str:
+    """Run a command in a clone, with its `python`; returns what it printed."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
+    env |= {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}  # threads only cost time on tiny networks
+    env |= more_env
+    # a file and no pipe: the worker of the queue keeps what it inherits open
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(
+            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+        output.seek(0)
+        text = output.read()
+    assert (done.returncode == 0) == ok, text
+    return text
+
+
+def clone(folder: Path) -> Path:
+    """A new repository with the files of this one, tiny parameters and few images, committed."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in sorted(filter(None, listed.stdout.split("\0"))):
+        if (ROOT / name).is_file() and name not in ("dvc.lock", "data/dvc.lock"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+            (folder / name).chmod((ROOT / name).stat().st_mode)
+    # the composition is edited, and params.yaml with it, so that repro and exp run agree
+    for path in (folder / "experiments/profile/demo.yaml", folder / "params.yaml"):
+        content = merge(yaml.safe_load(path.read_text()), TINY)
+        header = "# @package _global_\n" if path.name == "demo.yaml" else ""
+        path.write_text(header + yaml.safe_dump(content, sort_keys=False))
+    for path in (folder / "experiments/sources/demo").glob("*.yaml"):
+        sources = yaml.safe_load(path.read_text())
+        for source in sources["sources"].values():
+            source["url"] += "+limit:14"  # short lists, or the gallery would draw a page of 100
+        path.write_text(yaml.safe_dump(sources))
+    shell(folder, "git", "init", "-q", "-b", "main")
+    shell(folder, "git", "config", "user.email", "test@example.org")
+    shell(folder, "git", "config", "user.name", "test")
+    shell(folder, "git", "add", "-A")
+    shell(folder, "git", "commit", "-q", "-m", "tiny")
+    return folder
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested update of a mapping."""
+    for key, value in changes.items():
+        base[key] = merge(base.get(key, {}), value) if isinstance(value, dict) else value
+    return base
+
+
+def copy(repo: Path, folder: Path) -> Path:
+    """A copy of a repository with its data, cache and experiments, and without its queue."""
+    return Path(shutil.copytree(repo, folder, symlinks=True, ignore=shutil.ignore_patterns("tmp", "__pycache__")))
+
+
+def experiment_of(repo: Path, character: str) -> str:
+    """The name of the experiment of a character."""
+    rows = csv.DictReader(shell(repo, "dvc", "exp", "show", "--csv").splitlines())
+    return next(row["Experiment"] for row in rows if row["Experiment"] and row["name"] == character)
