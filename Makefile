@@ -62,8 +62,9 @@ verify: git .venv  ## make the demo anew in a fresh clone and compare all hashes
 clean-cache: git .venv  ## free disk: delete data that no commit, branch, tag or experiment refers to
 	python -m semireal.clean_cache
 
-test: .venv lint  ## everything CI runs: ruff, mypy, pytest
-	pytest
+test: .venv lint  ## everything CI runs: ruff, mypy, the check of the parameters, pytest
+	python -m semireal.params check
+	OMP_NUM_THREADS=1 pytest -n logical --dist loadfile --no-loadscope-reorder
 
 lint: .venv  ## ruff and mypy
 	ruff check .

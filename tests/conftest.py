@@ -24,6 +24,14 @@ SHARED = ROOT.parent / "shared"
 DATA = bytes(range(256)) * 4000  # what the test server has
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with the most slow tests first, so that no worker is left alone with one in the end."""
+    slow: dict[Path, int] = {}
+    for item in items:
+        slow[item.path] = slow.get(item.path, 0) + (item.get_closest_marker("slow") is not None)
+    items.sort(key=lambda item: -slow[item.path])
+
+
 @pytest.fixture
 def shared() -> Path:
     """Real images, weights and reference tensors that lie beside the checkout, if they do."""

@@ -151,3 +151,19 @@ def test_bad_parameters_stop_with_one_line(repo: Path, key: str, value: Any, sta
     assert "Traceback" not in text
     assert (repo / "models/generator.safetensors").is_file()  # what was there is still there
     assert (repo / "data/crops/manifest.csv").is_file()
+
+
+@pytest.mark.slow
+def test_cheap_variants(repo: Path) -> None:
+    """Another psi draws and measures again; more epochs go on from where the training ended."""
+    for name, override, stages in [
+        ("other-psi", "sample.psi=0.7", ["sample", "evaluate"]),
+        ("longer", "train.epochs=2", ["train", "sample", "evaluate"]),
+    ]:
+        text = shell(repo, "dvc", "exp", "run", "-n", name, "-S", "character=geralt", "-S", override)
+        assert re.findall(r"Running stage '(.*)'", text) == stages
+        assert ("train: going on from epoch 1" in text) == (name == "longer")
+        assert "note: " not in text  # a variant is no disagreement
+    shell(repo, "dvc", "exp", "remove", "other-psi", "longer")
+    shell(repo, "git", "checkout", ".")
+    shell(repo, "dvc", "repro")  # everything comes back from the cache

@@ -2,9 +2,15 @@
 
 Each section of params.yaml is a dataclass here; values, ranges and the meaning of a key are declared once, with
 `param`. Unknown and missing keys are refused.
+
+`python -m semireal.params check` checks params.yaml and experiments/ and says where they differ; `... table` prints
+docs/params.md.
 """
 
+import argparse
 import dataclasses
+import re
+import sys
 import types
 import typing
 from dataclasses import dataclass
@@ -13,6 +19,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from semireal import stage
 from semireal.errors import UserError
 
 FILE = Path("params.yaml")
@@ -191,7 +198,12 @@ class Params:
 
 def load(path: Path = FILE) -> Params:
     """Read and check params.yaml; raises UserError naming key, value and what is allowed."""
-    params = parse(Params, load_yaml(path), "")
+    return check(load_yaml(path))
+
+
+def check(content: Any) -> Params:
+    """Check what params.yaml holds, each value and those that must go together."""
+    params = parse(Params, content, "")
     _check_together(params)
     return params
 
@@ -278,7 +290,62 @@ def _check_together(params: Params) -> None:
         if not set(found.split("+")) <= set(DETECTORS):
             raise UserError(f"crop.{key}: found {found!r}, need one of {', '.join(DETECTORS)}, or several joined by +")
     train = params.train
-    if train.resolution & (train.resolution - 1):
-        raise UserError(f"train.resolution: found {train.resolution}, need a power of two (64, 128, 256, 512, ...)")
-    if train.resolution > params.resize.size:
-        raise UserError(f"train.resolution: found {train.resolution}, need at most resize.size = {params.resize.size}")
+    for key in ("resolution", "channel_base", "batch", "micro_batch", "conv_clamp", "init_sha256"):
+        need = _need_in_training(key, params)
+        if need:
+            raise UserError(f"train.{key}: found {getattr(train, key)!r}, need {need}")
+    if params.evaluate.neighbours >= params.evaluate.images:
+        need = f"less than evaluate.images = {params.evaluate.images}"
+        raise UserError(f"evaluate.neighbours: found {params.evaluate.neighbours}, need {need}")
+
+
+def _need_in_training(key: str, params: Params) -> str | None:
+    """What train.<key> needs beyond its own range, where it has not got that."""
+    train = params.train
+    group = min(train.batch, 4)  # of the minibatch standard deviation
+    if key == "resolution" and train.resolution & (train.resolution - 1):
+        return "a power of two (64, 128, 256, 512, ...)"
+    if key == "resolution" and train.resolution > params.resize.size:
+        return f"at most resize.size = {params.resize.size}"
+    if key == "channel_base" and train.channel_base < train.resolution:
+        return f"at least train.resolution = {train.resolution}"
+    if key == "batch" and train.batch % group:
+        return f"a multiple of {group}"
+    if key == "batch" and train.batch // group < train.processes:
+        return f"at least {group * train.processes} for train.processes = {train.processes}"
+    if key == "micro_batch" and train.micro_batch is not None and train.micro_batch % group:
+        return f"null or a multiple of {group}"
+    if key == "conv_clamp" and train.precision == "float16" and train.conv_clamp is None:
+        return "a number (256) for train.precision = float16, whose largest number is exceeded without"
+    if key == "init_sha256" and train.init_sha256 and not re.fullmatch("[0-9a-f]{64}", train.init_sha256):
+        return "null or 64 hexadecimal digits in lower case"
+    return None
+
+
+def may_be(hint: Any, meta: typing.Mapping[str, Any]) -> str:
+    """What a parameter may be, in words. hint: its type; meta: what `param` declared."""
+    if typing.get_origin(hint) is tuple:
+        return "a list, each " + may_be(typing.get_args(hint)[0], meta)
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return _need(allowed, meta["low"], meta["high"], meta["choices"])
+
+
+def main() -> None:
+    """Check the parameters, or print their table."""
+    # guards needs this module
+    from semireal import guards
+
+    parser = argparse.ArgumentParser(prog="python -m semireal.params", description=main.__doc__)
+    parser.add_argument("command", choices=("check", "table"), help="check params.yaml; print docs/params.md")
+    command = parser.parse_args().command
+    if command == "table":
+        sys.stdout.write(guards.table(Path()))
+        return
+    for note in guards.check(Path()):
+        stage.say(f"note: {note}")
+    given = load()
+    stage.say(f"parameters: all good ({given.name}, {given.collection})")
+
+
+if __name__ == "__main__":
+    stage.run(main)

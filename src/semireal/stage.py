@@ -16,8 +16,13 @@ from semireal.errors import Unfinished, UserError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage; a user's mistake becomes one line and exit code 2, work to go on with 75, Ctrl-C 130."""
+    """Run a stage; a user's mistake becomes one line and exit code 2, work to go on with 75, Ctrl-C 130.
+
+    Whichever stage DVC runs first checks all parameters before it starts.
+    """
     try:
+        if "DVC_STAGE" in os.environ and "RANK" not in os.environ:  # not again in each process of torchrun
+            _check_parameters(os.environ["DVC_STAGE"])
         main()
     except UserError as error:
         say(f"error: {error}")
@@ -28,6 +33,14 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from the last saved state")
         sys.exit(130)
+
+
+def _check_parameters(name: str) -> None:
+    # params needs this module
+    from semireal import guards
+
+    for note in guards.before_stage(name, Path()):
+        say(f"note: {note}")
 
 
 def say(text: str) -> None:

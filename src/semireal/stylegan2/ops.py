@@ -73,6 +73,8 @@ class _Filter(torch.autograd.Function):
 def filter2d(x: Tensor, f: Tensor, padding: int, stride: int = 1) -> Tensor:
     """Convolve each channel of x [N,C,H,W], zero-padded, with a square filter f, keeping every stride-th."""
     kernel = f.to(x).flip([0, 1]).expand(x.shape[1], 1, *f.shape)
+    if not torch.is_grad_enabled():  # TorchScript cannot save a function of Python
+        return F.conv2d(x, kernel, stride=stride, padding=padding, groups=x.shape[1])
     filtered: Tensor = _Filter.apply(x, kernel, padding, stride)
     return filtered
 
