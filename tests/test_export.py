@@ -185,6 +185,8 @@ OUTS = {
     "results/funnel/funnel.json": "{}",
     "results/train/report.json": "{}",
     "results/samples/report.json": "{}",
+    "results/evaluation/evaluation.json": "{}",
+    "results/report.html": "",
     "results/metrics.json": '{"kernel_r64": 0.123456, "face_rate": 1.0, "spread": [1, 2]}',
     "models/checkpoint.safetensors": "state",
 }
@@ -212,7 +214,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, version in enumerate(["v1.0.0", "v1.1.0"]):
         make(repo / "models/generator.safetensors", seed=seed)
         make(repo / "models/best.safetensors", seed=seed + 10)
-        targets = ["data/dvc.yaml:scrape@geralt"] if seed == 0 else ["train", "sample", "evaluate"]
+        targets = ["data/dvc.yaml:scrape@geralt"] if seed == 0 else ["train", "sample", "evaluate", "report"]
         stages = STAGES if seed == 0 else []
         shell(repo, "dvc", "commit", "--force", *targets, *stages)
         shell(repo, "git", "add", "-A")

@@ -22,17 +22,18 @@ from tiny import STAGES, clone, merge, shell
 RUN = ["exp", "run"]
 # the stages that run again where a parameter of the section, or this one, has another value
 AGAIN = {
-    "name": ["filter", "dedupe", "funnel", "train", "sample", "evaluate"],
+    "name": ["filter", "dedupe", "funnel", "train", "sample", "evaluate", "report"],
     "collection": STAGES,
-    "seed": ["train", "sample", "evaluate"],
+    "seed": ["train", "sample", "evaluate", "report"],
     "paper": [],
     "crop": STAGES,
     "resize": STAGES[1:],
     "filter": STAGES[2:],
     "dedupe": STAGES[3:],
-    "train": ["train", "sample", "evaluate"],
-    "sample": ["sample", "evaluate"],
-    "evaluate": ["evaluate"],
+    "train": ["train", "sample", "evaluate", "report"],
+    "sample": ["sample", "evaluate", "report"],
+    "evaluate": ["evaluate", "report"],
+    "report": ["report"],
 }
 KEYS = sorted(guards.flat(yaml.safe_load((ROOT / "params.yaml").read_text())))
 
@@ -204,10 +205,10 @@ def test_table_of_the_parameters_is_up_to_date() -> None:
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which every stage counts as run, without any having run: outs of one word, committed to DVC."""
     folder = clone(tmp_path_factory.mktemp("graph"))
-    outs = [
-        out for stage in yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values() for out in stage["outs"]
-    ]
-    for out in ["data/raw/demo/geralt", *outs]:
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values()
+    outs = ["data/raw/demo/geralt", *(out for stage in stages for out in stage["outs"])]
+    inside = [dep for stage in stages for dep in stage["deps"] if any(dep.startswith(f"{out}/") for out in outs)]
+    for out in outs + inside:
         path = folder / out
         path = path if path.suffix else path / "report.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,9 +275,9 @@ def status(stages: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize(
     ("key", "value", "first"),
     [
-        ("sample.psi", 0.9, {"sample"}),
+        ("sample.psi", 0.9, {"sample", "evaluate", "report"}),
         ("train.photo_ratio", 0.4, {"train", "evaluate"}),
-        ("train.epochs", 9, {"train"}),
+        ("train.epochs", 9, {"train", "report"}),
         ("crop.detector_portrait", "animeface", {"crop"}),
     ],
 )

@@ -157,8 +157,8 @@ def test_bad_parameters_stop_with_one_line(repo: Path, key: str, value: Any, sta
 def test_cheap_variants(repo: Path) -> None:
     """Another psi draws and measures again; more epochs go on from where the training ended."""
     for name, override, stages in [
-        ("other-psi", "sample.psi=0.7", ["sample", "evaluate"]),
-        ("longer", "train.epochs=2", ["train", "sample", "evaluate"]),
+        ("other-psi", "sample.psi=0.7", ["sample", "evaluate", "report"]),
+        ("longer", "train.epochs=2", ["train", "sample", "evaluate", "report"]),
     ]:
         text = shell(repo, "dvc", "exp", "run", "-n", name, "-S", "character=geralt", "-S", override)
         assert re.findall(r"Running stage '(.*)'", text) == stages

@@ -102,7 +102,7 @@ def _split(url: str) -> tuple[Place, Place]:
     """Host and path segments, and the query if it counts, of an address with or without scheme."""
     address = re.sub(r"^([a-z][a-z0-9+.-]*://|demo:)", "", url.strip(), flags=re.IGNORECASE).partition("#")[0]
     path, _, query = address.partition("?")
-    segments = [unquote(part).casefold() for part in path.split("/") if part]
+    segments = [unquote(part).strip().casefold() for part in path.split("/") if part.strip()]
     if segments:
         segments[0] = segments[0].removeprefix("www.")
     counts = query and not (segments and IMAGE_SUFFIX.search(segments[-1]))

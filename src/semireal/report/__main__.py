@@ -35,7 +35,7 @@ def _all(root: Path) -> list[Experiment]:
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        names = [experiment.name for experiment in repo.experiments.ls().get(repo.scm.get_rev(), [])]
+        names = [name for name, _ in repo.experiments.ls().get(repo.scm.get_rev(), [])]
     found: list[Experiment] = []
     for name in [WORKSPACE, *sorted(names)]:
         try:
