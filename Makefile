@@ -34,10 +34,10 @@ repro: git .venv  ## run the whole graph on the embedded demo, offline, and prin
 KIND ?= web
 scrape: .venv  ## collect from the live sites, or go on with it: make scrape CHARACTER=elf (KIND=open)
 	@test -n "$(CHARACTER)" || { echo "error: which character? make scrape CHARACTER=elf"; exit 2; }
-	python -m semireal.refresh "$(KIND)/$(CHARACTER)"
+	python -m semireal.pipeline.refresh "$(KIND)/$(CHARACTER)"
 
 attributions: .venv  ## write the credits of the dataset to results/attributions
-	python -m semireal.attributions
+	python -m semireal.collect.attributions
 
 review: .venv  ## look through the images in the browser and keep or reject them by hand
 	python -m semireal.review
@@ -54,13 +54,13 @@ report: .venv  ## experiments side by side in report.html; EXPERIMENTS="workspac
 SET ?=
 JOBS ?= 2
 sweep: git .venv  ## a grid of experiments, JOBS at a time: make sweep SET="character=elf sample.psi=0.5,0.7"
-	python -m semireal.sweep --jobs $(JOBS) $(SET)
+	python -m semireal.pipeline.sweep --jobs $(JOBS) $(SET)
 
 verify: git .venv  ## make the demo anew in a fresh clone and compare all hashes with dvc.lock
-	python -m semireal.verify
+	python -m semireal.pipeline.verify
 
 clean-cache: git .venv  ## free disk: delete data that no commit, branch, tag or experiment refers to
-	python -m semireal.clean_cache
+	python -m semireal.pipeline.clean_cache
 
 test: .venv lint  ## everything CI runs: ruff, mypy, the check of the parameters, pytest
 	python -m semireal.params check

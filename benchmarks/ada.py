@@ -19,10 +19,15 @@ import pandas as pd
 import torch
 import yaml
 
-from semireal import crop, dataset, dedupe, metrics, params, resize, scrape, train
-from semireal import filter as quality
-from semireal.sample import draw
+from semireal import params
+from semireal.collect import scrape
+from semireal.curate import dedupe, resize
+from semireal.curate import filter as quality
+from semireal.faces import crop
+from semireal.metrics import distances
 from semireal.stylegan2 import Generator, load_generator, save_networks, training
+from semireal.training import dataset, train
+from semireal.training.sample import draw
 
 RESOLUTION = 64
 EVERY = 20  # epochs between snapshots
@@ -87,12 +92,12 @@ def measure(work: Path, weights: Path, out: Path) -> None:
     for run in sorted(work.glob("ada-*")):
         for snapshot in sorted((run / "snapshots").glob("*.safetensors")):
             drawn = torch.from_numpy(draw(load_generator(snapshot), range(FAKES), psi=1.0)).permute(0, 3, 1, 2)
-            value = metrics.kernel(real, features(net, drawn))
+            value = distances.kernel(real, features(net, drawn))
             rows.append({"run": run.name, "kimg": int(snapshot.stem), "kernel_768": value})
             print(rows[-1], flush=True)
     table = pd.DataFrame(rows).pivot_table(index="kimg", columns="run", values="kernel_768")
     table.to_csv(out / "ada.csv", float_format="%.5f")
-    floor = metrics.kernel(real[half[::2]], real[half[1::2]])
+    floor = distances.kernel(real[half[::2]], real[half[1::2]])
     found = {
         "images": len(real),
         "fakes": FAKES,
@@ -106,7 +111,7 @@ def measure(work: Path, weights: Path, out: Path) -> None:
     print(table.to_string())
 
 
-def features(net: torch.nn.Module, pixels: torch.Tensor) -> metrics.Features:
+def features(net: torch.nn.Module, pixels: torch.Tensor) -> distances.Features:
     """768 features [N,768] of uint8 images [N,3,H,W]."""
     found = [net(part)[0].double().numpy() for part in torch.split(pixels, BATCH)]
     return np.concatenate(found)

@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from semireal import detect, images, params
+from semireal import images, params
+from semireal.faces import detect
 from semireal.images import Pixels
 
 IOU = 0.4

@@ -20,10 +20,12 @@ from PIL import Image
 from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from semireal import images, inception, measures, metrics
-from semireal.extractors import published
+from semireal import images
+from semireal.evaluation import measures
 from semireal.images import Pixels
-from semireal.sample import device
+from semireal.metrics import distances, inception
+from semireal.metrics.extractors import published
+from semireal.training.sample import device
 
 K = 3  # neighbours
 Values = dict[str, float]
@@ -92,7 +94,7 @@ def at_once(real: Pixels, fake: Pixels, weights: Path) -> tuple[Values, measures
     for against, part in (("all", x), ("photo", x[:half]), ("portrait", x[half:])):
         mean, spread = inception.kid(part, y)
         found |= {
-            f"{against} frechet_inception_distance": metrics.frechet(part.astype(np.float64), y.astype(np.float64)),
+            f"{against} frechet_inception_distance": distances.frechet(part.astype(np.float64), y.astype(np.float64)),
             f"{against} kernel_inception_distance_mean": mean,
             f"{against} kernel_inception_distance_std": spread,
         }

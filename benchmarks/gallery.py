@@ -14,10 +14,12 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from semireal import crop, dedupe, manifest, params, resize
-from semireal import filter as filter_
-from semireal.gallery.catalogue import posts, render
-from semireal.gallery.faces import CHARACTERS
+from semireal import manifest, params
+from semireal.collect.gallery.catalogue import posts, render
+from semireal.collect.gallery.faces import CHARACTERS
+from semireal.curate import dedupe, resize
+from semireal.curate import filter as filter_
+from semireal.faces import crop
 from semireal.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]

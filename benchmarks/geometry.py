@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from semireal import crop, detect, images, manifest, params
+from semireal import images, manifest, params
+from semireal.faces import crop, detect
 from semireal.manifest import Row
 from semireal.params import Crop
 

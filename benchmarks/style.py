@@ -2,7 +2,7 @@
 
     python benchmarks/style.py --faces DIR --json OUT                    the classifier that is shipped
     python benchmarks/style.py --faces DIR --json OUT --cross-validate   taught anew, by grouped cross-validation
-    python benchmarks/style.py --faces DIR --train                       make src/semireal/style.safetensors anew first
+    python benchmarks/style.py --faces DIR --train                       make the shipped classifier anew first
     python benchmarks/style.py --faces DIR --rules DIR2                  what each rule rejects, with pictures in DIR2
 
 DIR holds a faces.csv (columns path, class, has_face, x, y, w, h, group) and the pictures that it names.
@@ -17,11 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from semireal import filter as quality
-from semireal import images, params, style, style_training
+from semireal import images, params
+from semireal.classifiers import style as style_training
+from semireal.classifiers.style import Table
+from semireal.curate import filter as quality
+from semireal.curate import style
+from semireal.curate.style import STYLES
 from semireal.params import Filter
-from semireal.style import STYLES
-from semireal.style_training import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 SHEET = 128  # px of a picture on a contact sheet

@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from semireal import detect, images, params
+from semireal import images, params
+from semireal.faces import detect
 from semireal.images import Pixels
 from semireal.stage import write_json
 

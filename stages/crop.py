@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from semireal import crop, params, stage, takedowns
+from semireal import params, stage
+from semireal.collect import takedowns
+from semireal.faces import crop
 
 
 def main() -> None:

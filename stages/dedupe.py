@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from semireal import dedupe, params, stage
+from semireal import params, stage
+from semireal.curate import dedupe
 
 
 def main() -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from semireal import evaluate, figures, params, sample, stage
+from semireal import figures, params, stage
+from semireal.evaluation import evaluate
+from semireal.training import sample
 
 
 def main() -> None:

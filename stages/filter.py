@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from semireal import decisions, filter, params, stage
+from semireal import params, stage
+from semireal.curate import decisions, filter
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from semireal import funnel, params, stage
+from semireal import params, stage
+from semireal.curate import funnel
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from semireal import params, resize, stage
+from semireal import params, stage
+from semireal.curate import resize
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from semireal import params, sample, stage
+from semireal import params, stage
+from semireal.training import sample
 
 
 def main() -> None:

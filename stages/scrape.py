@@ -9,8 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from semireal import scrape, stage, takedowns
-from semireal.collect import Patience
+from semireal import stage
+from semireal.collect import scrape, takedowns
+from semireal.collect.collector import Patience
 from semireal.errors import UserError
 
 

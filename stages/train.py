@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 from dvclive.live import Live
 
-from semireal import figures, params, stage, train
+from semireal import figures, params, stage
+from semireal.training import train
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from semireal.gallery import Gallery
-from semireal.gallery.faults import Fault, Faults
+from semireal.collect.gallery import Gallery
+from semireal.collect.gallery.faults import Fault, Faults
 
 
 def card(number: int, side: int = 16) -> bytes:

@@ -10,7 +10,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src"))  # dvc may have a Python of its own
 
-from semireal import guards  # noqa: E402
+from semireal.pipeline import guards  # noqa: E402
 
 
 class KeepCharacter(SearchPathPlugin):

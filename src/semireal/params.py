@@ -333,7 +333,7 @@ def may_be(hint: Any, meta: typing.Mapping[str, Any]) -> str:
 def main() -> None:
     """Check the parameters, or print their table."""
     # guards needs this module
-    from semireal import guards
+    from semireal.pipeline import guards
 
     parser = argparse.ArgumentParser(prog="python -m semireal.params", description=main.__doc__)
     parser.add_argument("command", choices=("check", "table"), help="check params.yaml; print docs/params.md")

@@ -37,7 +37,7 @@ def run(main: Callable[[], None]) -> None:
 
 def _check_parameters(name: str) -> None:
     # params needs this module
-    from semireal import guards
+    from semireal.pipeline import guards
 
     for note in guards.before_stage(name, Path()):
         say(f"note: {note}")

@@ -94,7 +94,7 @@ class Experiment:
 
     @property
     def evaluation(self) -> dict[str, Any]:
-        """The content of results/evaluation/evaluation.json, see semireal.evaluate."""
+        """The content of results/evaluation/evaluation.json, see semireal.evaluation.evaluate."""
         found: dict[str, Any] = self.json("results/evaluation/evaluation.json")
         return found
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from semireal import funnel as steps
+from semireal.curate import funnel as steps
 from semireal.figures import REPORTED as YIELDS
 from semireal.report.experiment import Experiment
 

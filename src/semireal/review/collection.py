@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from semireal import manifest, params
-from semireal.decisions import REJECTED_BY_HAND
+from semireal.curate.decisions import REJECTED_BY_HAND
 from semireal.manifest import Row
 from semireal.stage import key_of
 

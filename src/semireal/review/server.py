@@ -18,8 +18,9 @@ from typing import Any
 from aiohttp import web
 from PIL import Image
 
-from semireal import decisions, images, params
-from semireal.decisions import Decision, Decisions
+from semireal import images, params
+from semireal.curate import decisions
+from semireal.curate.decisions import Decision, Decisions
 from semireal.errors import UserError
 from semireal.review import collection
 from semireal.review.collection import Collection

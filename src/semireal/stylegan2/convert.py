@@ -8,7 +8,7 @@ from semireal import stage
 from semireal.errors import UserError
 from semireal.stylegan2.checkpoint import save_networks
 from semireal.stylegan2.foreign import read_pickle
-from semireal.weights import sha256_of
+from semireal.vision.weights import sha256_of
 
 
 def convert(source: Path, target: Path) -> str:

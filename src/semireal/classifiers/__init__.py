@@ -1,0 +1,1 @@
+"""How the small classifiers of the package are taught. No stage comes here."""

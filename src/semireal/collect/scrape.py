@@ -1,0 +1,235 @@
+"""scrape: collect the raw images of a character from web pages (gallery-dl), the demo gallery, or local folders.
+
+Which images there are to fetch and when is the work of `semireal.collect.collector`; here is what a source is, and how
+the collection comes from what was fetched.
+"""
+
+import errno
+import re
+import shutil
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semireal import manifest, stage
+from semireal.collect import gallery, takedowns
+from semireal.collect.collector import Collector, Order, Patience, clock, collect
+from semireal.collect.gallery import Gallery
+from semireal.collect.gallerydl import configuration, hosts_of, read_secrets, site_of
+from semireal.collect.takedowns import Takedowns
+from semireal.errors import Unfinished, UserError
+from semireal.manifest import Row
+from semireal.params import load_yaml, parse
+from semireal.params import param as p
+from semireal.vision.weights import sha256_of
+
+DEMO = "demo:"  # demo:TAG+TAG stands for a list of the embedded gallery
+FAILED, OPTED_OUT = "download failed", "opted out"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+ACCEPT_ALL = "all"
+DEFAULT_PATIENCE = Patience()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images come from: a URL or a folder, one of the two. Only domain and url or folder have to be given."""
+
+    domain: str = p(
+        "what it shows; auto = both, the stage filter tells them apart", choices=("photo", "portrait", "auto")
+    )
+    url: str | None = p("page that gallery-dl knows, or demo:TAG+TAG for the embedded gallery")
+    folder: str | None = p("local folder with images, relative to the repository")
+    limit: int | None = p("at most so many images, not counting those opted out; null = all", low=1)
+    per_hour: int | None = p("images in any hour; null = no limit", low=1)
+    per_day: int | None = p("images in any 24 hours; null = no limit", low=1)
+    pause: str | None = p("seconds before each request and download, as text: 2 or 2-4; null = as gallery-dl does")
+    licence: str | None = p("what the images are expected to be under; used where the site names no licence")
+    options: dict[str, Any] | None = p("further options of gallery-dl's extractors, per site")
+    noai: str = p("marks against use for training: leave such images out, or not", choices=("respect", "ignore"))
+    hosts: str | None = p("further hosts that the site keeps its files on, separated by spaces")
+
+
+_DEFAULTS = dict.fromkeys(("url", "folder", "limit", "per_hour", "per_day", "pause", "licence", "options", "hosts")) | {
+    "noai": "respect"
+}
+
+
+def load_sources(definition: Path) -> dict[str, Source]:
+    """Read a source definition, `sources: {name: {...}}`; raises UserError naming the file and the key."""
+    content = load_yaml(definition)
+    named = content.get("sources") if isinstance(content, dict) else None
+    if not isinstance(named, dict) or not named:
+        raise UserError(f"{definition}: need `sources:` with at least one named source")
+    sources = {}
+    for name, given in named.items():
+        key = f"{definition}: sources.{name}"
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
+            raise UserError(f"{key}: use letters, digits, _ and - in the name of a source")
+        source = parse(Source, _DEFAULTS | given if isinstance(given, dict) else given, key)
+        if (source.url is None) == (source.folder is None):
+            raise UserError(f"{key}: need either url or folder")
+        if source.pause is not None and not re.fullmatch(r"\d+(\.\d+)?(-\d+(\.\d+)?)?", source.pause):
+            raise UserError(f"{key}.pause: found {source.pause!r}, need seconds as a text, '2' or '2-4'")
+        sources[name] = source
+    return sources
+
+
+def run(
+    definition: Path,
+    out: Path,
+    work: Path,
+    patience: Patience = DEFAULT_PATIENCE,
+    accept: tuple[str, ...] = (),
+    taken_down: Takedowns = takedowns.NOTHING,
+) -> None:
+    """Collect all sources of a definition into `out`.
+
+    Writes `images/<id>.<ext>`, manifest and report. Downloads go to `work` first, each source to a folder of its own
+    with all that is known about it, so that the next run goes on where this one ended. accept: names of sources, or
+    "all", that may be incomplete. Raises Unfinished if another one is.
+    """
+    (out / "images").mkdir()
+    sources = load_sources(definition)
+    unknown = set(accept) - set(sources) - {ACCEPT_ALL}
+    if unknown:
+        known = ", ".join([*sources, ACCEPT_ALL])
+        raise UserError(f"scrape: found {sorted(unknown)[0]!r} as a source to accept, need one of {known}")
+    try:
+        collectors = _fetch(sources, work, patience)
+        open_ones = [c for c in collectors.values() if not c.finished()]
+        if {c.order.name for c in open_ones} - set(accept) and ACCEPT_ALL not in accept:
+            raise Unfinished(_report(list(collectors.values()), definition))
+        rows: list[Row] = []
+        for name, source in sources.items():
+            found = _from_folder(source) if source.folder else _rows(collectors[name], source)
+            rows += [row | {"source": name, "domain": source.domain} for row in found]
+        _copy_unique(rows, out, taken_down)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        where = error.filename or work
+        raise Unfinished(
+            f"scrape: the disk is full ({where}). Nothing is lost: make room, and the same command goes on"
+        ) from None
+    for row in rows:
+        del row["path"]
+    accepted = {"unfinished": {c.order.name: len(c.missing()) for c in open_ones}} if open_ones else {}
+    manifest.save(out, rows, "scrape", f"Look at the sources in {definition}", **accepted)
+    for collector in collectors.values():
+        if collector not in open_ones:
+            collector.journal.add("anew")
+
+
+def _copy_unique(rows: list[Row], out: Path, taken_down: Takedowns) -> None:
+    """Name each file by its content and copy it; not what is taken down, nor a second copy of the same bytes."""
+    seen = set()
+    for row in rows:
+        path = row["path"]
+        if path is None:
+            row.update(manifest.rejected(row, row["reason"], id=""))
+            continue
+        digest = sha256_of(path)
+        suffix = path.suffix.lower() if re.fullmatch(r"\.\w{1,5}", path.suffix) else ".bin"
+        row.update(id=digest[:16], sha256=digest, raw_bytes=path.stat().st_size)
+        if taken_down.matches(row):
+            row.update(manifest.rejected(row, takedowns.REASON))
+            continue
+        if digest in seen:
+            row.update(manifest.rejected(row, "same file"))
+            continue
+        seen.add(digest)
+        file = f"images/{digest[:16]}{suffix}"
+        shutil.copyfile(path, out / file)
+        row.update(manifest.kept(row, file=file))
+
+
+def _from_folder(source: Source) -> list[Row]:
+    folder = Path(source.folder or "")
+    if not folder.is_dir():
+        raise UserError(f"scrape: folder {folder} not found. Put images there, or change the source")
+    files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
+    return [{"path": f, "title": f.stem, "file_url": f.relative_to(folder).as_posix()} for f in files[: source.limit]]
+
+
+def _fetch(sources: dict[str, Source], work: Path, patience: Patience) -> dict[str, Collector]:
+    """Fetch what the sources with a URL have; returns their collectors by name."""
+    secrets = read_secrets(stage.work_root().parent / "secrets.yaml")
+    with ExitStack() as stack:
+        drawn = any((source.url or "").startswith(DEMO) for source in sources.values())
+        server = stack.enter_context(Gallery()) if drawn else None
+        orders = [_order(name, source, work, secrets, server) for name, source in sources.items() if source.url]
+        collectors = collect(orders, patience, secrets) if orders else []
+    return {collector.order.name: collector for collector in collectors}
+
+
+def _order(name: str, source: Source, work: Path, secrets: dict[str, Any], server: Gallery | None) -> Order:
+    url = source.url or ""
+    folder = work / f"{name}-{source_key(source)}" / "files"
+    sites = secrets
+    site, hosts = site_of(url), hosts_of(url, source.hosts)
+    if url.startswith(DEMO) and server:
+        # a named instance keeps the random port out of what is stored; our own gallery needs no taking turns
+        instance = {"root": server.url, "pattern": re.escape(server.url.removeprefix("http://"))}
+        url = f"{server.url}/post?tags={url.removeprefix(DEMO)}"
+        sites, site, hosts = {"moebooru": {"demo": instance}}, f"{DEMO}{name}", ["127.0.0.1"]
+    return Order(
+        name=name,
+        url=url,
+        config=configuration(source, folder, sites),
+        folder=folder,
+        site=site,
+        hosts=hosts,
+        limit=source.limit,
+        per_hour=source.per_hour,
+        per_day=source.per_day,
+        respect=source.noai == "respect",
+    )
+
+
+def source_key(source: Source) -> str:
+    """Key of what a source fetched: what decides it, not how much of it or how fast."""
+    drawn = (source.url or "").startswith(DEMO)
+    return stage.key_of(source.url, source.options, stage.key_of_code(Path(gallery.__file__).parent) if drawn else None)
+
+
+def _rows(collector: Collector, source: Source) -> list[Row]:
+    """Rows of the listed images; `path` is None, and `reason` says why, where there is no file."""
+    journal = collector.journal
+    rows = []
+    for name in sorted(journal.wanted(source.limit)):
+        row = journal.rows[name] | {"gallery_dl": journal.versions.get(name, ""), "path": collector.files.get(name)}
+        if row["path"] is None:
+            kind = journal.failures.get(name, ("not tried", 0))[0]
+            failed = f"{FAILED}: {kind}" if kind else FAILED
+            row["reason"] = OPTED_OUT if name in journal.refused else failed
+        row["licence"] = row["licence"] or source.licence or ""
+        for key in ("page_url", "file_url"):
+            row[key] = re.sub(r"http://127\.0\.0\.1:\d+/", DEMO, row[key])
+        rows.append(row)
+    return rows
+
+
+def _report(collectors: list[Collector], definition: Path) -> str:
+    """What each source has, what is missing and when to go on; one line per source."""
+    now = time.time()
+    lines = [f"scrape: {definition}: not complete, nothing is lost"]
+    moments = []
+    for c in collectors:
+        have = f"{c.order.name}: {len(c.files)} images"
+        if c.finished():
+            lines.append(f"  {have}, complete")
+            continue
+        moment = c.due(now)
+        moments.append(moment)
+        kinds = manifest.count(kind or "not tried yet" for kind in c.missing().values())
+        missing = [f"{count} {kind}" for kind, count in kinds.items()]
+        missing += [] if c.through() else ["the list was not read to its end"]
+        why = f" ({c.why(now)})" if c.why(now) else ""
+        lines.append(f"  {have}; missing: {', '.join(missing)}{why}; go on after {clock(moment)}")
+    lines.append(
+        f"The same command goes on, from {clock(min(moments))}; SEMIREAL_SCRAPE_ACCEPT={ACCEPT_ALL} (or names of "
+        "sources) takes what is here"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""dedupe: of each group of near-duplicates keep one."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from semireal import images, manifest
+from semireal.curate.decisions import KEPT_BY_HAND
+from semireal.manifest import Row
+from semireal.params import Dedupe
+
+HASH_SIZE = 16  # 16 x 16 = 256 bits
+ROWS_AT_ONCE = 256  # distances are computed in stripes, so that memory stays linear in the number of images
+
+
+def run(filtered: Path, out: Path, params: Dedupe) -> None:
+    """Read `filtered`, copy the survivors to `out`, with manifest and report."""
+    (out / "images").mkdir()
+
+    def one(row: Row) -> str:
+        with Image.open(filtered / row["file"]) as img:
+            return str(imagehash.phash(img, hash_size=HASH_SIZE))
+
+    rows = manifest.read_kept(filtered)
+    hashes = list(images.each(one, rows, "dedupe"))
+    groups = clusters([bits(text) for text in hashes], params.max_distance)
+    hashed = [row | {"phash": text} for row, text in zip(rows, hashes, strict=True)]
+    decided = [row for group in groups for row in decide([hashed[index] for index in group])]
+    for row in decided:
+        if row["file"]:
+            shutil.copyfile(filtered / row["file"], out / row["file"])
+    manifest.save(out, decided, "dedupe", "Look at the manifest of the filtered images")
+
+
+def bits(text: str) -> NDArray[np.uint8]:
+    """Hexadecimal perceptual hash as bytes."""
+    return np.frombuffer(bytes.fromhex(text), dtype=np.uint8)
+
+
+def clusters(hashes: Sequence[NDArray[np.uint8]], max_distance: int) -> list[list[int]]:
+    """Group indices of hashes that are linked by Hamming distances of at most `max_distance` bits.
+
+    hashes: N arrays of B bytes. Every index is in exactly one group; both levels are sorted. Time is O(N^2).
+    """
+    if not hashes:
+        return []
+    table = np.stack(hashes)
+    links = [_links(table, start, max_distance) for start in range(0, len(table), ROWS_AT_ONCE)]
+    pairs = np.concatenate(links)
+    graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(table), len(table)))
+    _, labels = connected_components(graph, directed=False)
+    groups: dict[int, list[int]] = {}
+    for index, label in enumerate(labels.tolist()):
+        groups.setdefault(label, []).append(index)
+    return sorted(groups.values())
+
+
+def _links(table: NDArray[np.uint8], start: int, max_distance: int) -> NDArray[np.int64]:
+    stripe = table[start : start + ROWS_AT_ONCE]
+    distance = np.bitwise_count(stripe[:, None, :] ^ table[None, :, :]).sum(axis=2, dtype=np.int32)
+    return np.asarray(np.argwhere(distance <= max_distance) + np.array([start, 0]))
+
+
+def decide(group: list[Row]) -> list[Row]:
+    """Mark the survivor of a group kept and the others rejected, except those that a person kept.
+
+    The survivor was kept by hand, or else has the largest source crop, then the sharpest picture, then the smallest
+    id.
+    """
+
+    def by_hand(row: Row) -> bool:
+        return row.get("note") == KEPT_BY_HAND
+
+    survivor = min(group, key=lambda row: (not by_hand(row), -row["crop_side"], -row["sharpness"], row["id"]))
+    cluster = min(row["id"] for row in group) if len(group) > 1 else ""
+    marks = {"cluster": cluster, "survivor": survivor["id"] if cluster else ""}
+    return [
+        manifest.kept(row, **marks)
+        if row is survivor or by_hand(row)
+        else manifest.rejected(row, manifest.NEAR_DUPLICATE, **marks)
+        for row in group
+    ]

@@ -1,0 +1,127 @@
+"""filter: leave out what is too poor, of another style or not wanted, and tell photos from portraits."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from semireal import images, manifest, stage
+from semireal.curate import decisions, style
+from semireal.curate.decisions import Decision
+from semireal.images import Pixels
+from semireal.manifest import Row
+from semireal.params import Filter
+
+SHARPNESS_SIZE = 256  # px; sharpness is compared at one size, whatever size the images have
+AUTO = "auto"  # a source's domain if it has both
+
+
+def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision] | None = None) -> None:
+    """Read `resized`, copy what passes to `out`, with manifest and report.
+
+    decided: what a person decided, by id; it wins over the rules.
+    """
+    decided = decided or {}
+    (out / "images").mkdir()
+    classifiers = images.Lent(style.Classifier)
+
+    def one(row: Row) -> Row:
+        with classifiers.borrowed() as classifier:
+            row = row | measures(images.load_rgb(resized / row["file"]), row, classifier)
+        done = decisions.apply(row, verdict(row, params), decided.get(row["id"], decisions.NONE))
+        if done["file"]:
+            shutil.copyfile(resized / row["file"], out / row["file"])
+        return done
+
+    rows = list(images.each(one, manifest.read_kept(resized), "filter"))
+    by_hand = decisions.summary(rows, decided)
+    if by_hand["unknown"]:
+        stage.say(f"filter: {by_hand['unknown']} of {len(decided)} decisions are about images that are not here")
+    rules = manifest.count(row["rule"] for row in rows if row["rule"])
+    hint = "Look at the reasons, and lower filter.min_... or raise filter.max_..."
+    manifest.save(out, rows, "filter", hint, rules=rules, by_hand=by_hand, domains=domains(rows))
+
+
+def measures(img: Pixels, row: Row, classifier: style.Classifier) -> Row:
+    """The columns that this stage adds to the row of a resized image.
+
+    `domain` becomes the measured one where the source is declared `auto`; `declared` keeps what the source said.
+    """
+    found = classifier(img)
+    side = min(int(row["crop_side"]), img.shape[0])
+    added: Row = {
+        "declared": row["domain"],
+        "domain": style.domain(found) if row["domain"] == AUTO else row["domain"],
+        "style": max(found, key=lambda name: found[name]),
+        **{f"p_{name}": round(value, 4) for name, value in found.items()},
+        "sharpness": round(sharpness(img), 2),
+        "detail": round(style.detail(images.resize(img, side))),
+    }
+    if row.get("landmarks"):  # not every detector finds them
+        turn, tilt = style.pose(np.array(row["landmarks"].split(), np.float64).reshape(5, 2))
+        added |= {"turn": round(turn, 3), "tilt": round(tilt, 1)}
+    return added
+
+
+def verdict(row: Row, params: Filter) -> str:
+    """Reason to leave the image out, or "" to keep it.
+
+    What makes the other measures unreliable comes first; the size of the file, which says least, comes last.
+    """
+    checks = (
+        ("source too small", _below(row["crop_side"], params.min_side)),
+        ("blurred", _below(row["sharpness"], params.min_sharpness)),
+        ("upscaled", _below(row["detail"], params.min_detail)),
+        ("line art", _above(row["p_line_art"], params.max_line_art)),
+        ("flat anime", _above(row["p_anime"], params.max_anime)),
+        ("extreme pose", _above(row.get("turn"), params.max_turn) or _above(row.get("tilt"), params.max_tilt)),
+        ("other domain than declared", _below(agreement(row), params.min_agreement)),
+        ("file too small", _below(row["bytes"], params.min_bytes)),
+    )
+    return next((reason for reason, failed in checks if failed), "")
+
+
+def _below(value: float, least: float | None) -> bool:
+    return least is not None and value < least
+
+
+def _above(value: float | None, most: float | None) -> bool:
+    return most is not None and value is not None and value > most
+
+
+def agreement(row: Row) -> float:
+    """Probability in [0, 1] that the image, being a photo or a portrait, is what its row says."""
+    return float(row[f"p_{row['domain']}"] / max(row["p_photo"] + row["p_portrait"], 1e-9))
+
+
+def domains(rows: Iterable[Row]) -> dict[str, Any]:
+    """For the report: share of photos among the kept images, as declared and as measured, and who disagrees.
+
+    `declared_photo_share` leaves out the images of sources that are declared `auto`; None without others.
+    """
+    good = [row for row in rows if row["status"] == manifest.KEPT]
+    declared = [row for row in good if row["declared"] != AUTO]
+    return {
+        "auto": len(good) - len(declared),
+        "declared_photo_share": _share([row["declared"] == "photo" for row in declared]),
+        "measured_photo_share": _share([_measured(row) == "photo" for row in good]),
+        "disagreements": sum(_measured(row) != row["declared"] for row in declared),
+    }
+
+
+def _measured(row: Row) -> str:
+    return style.domain({name: row[f"p_{name}"] for name in style.STYLES})
+
+
+def _share(values: list[bool]) -> float | None:
+    return round(sum(values) / len(values), 4) if values else None
+
+
+def sharpness(img: Pixels) -> float:
+    """Variance of the Laplacian of the grey image (Pech-Pacheco et al. 2000), scaled to 256 px; unit grey level^2."""
+    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (SHARPNESS_SIZE, SHARPNESS_SIZE), interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(small, cv2.CV_64F).var())

@@ -1,0 +1,179 @@
+"""What kind of picture a head is: photo, painted portrait, line art or flat anime; and how usable the face is.
+
+The classifier is a linear one on statistics of the face detector's trunk and on textures. The numbers it has learned
+are in style.safetensors beside this file; semireal.classifiers.style makes them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from semireal.images import Pixels
+from semireal.vision import weights
+
+STYLES = ("photo", "portrait", "line_art", "anime")
+MODEL = Path(__file__).with_name("style.safetensors")
+
+TRUNK_SIZE = 352  # px; a multiple of 32, as the network needs
+TEXTURE_SIZES = (256, 128, 64)  # px
+DETAIL_SHARE = 0.8  # with more, the blocks of JPEG count as detail
+CLIP = 4  # standard deviations; what is further out is as unusual as can be, and must not outvote everything else
+_TRUNK = tuple(f"onnx_node!Relu_{n}" for n in (4, 11, 17, 24, 31, 38, 41, 47, 53))
+_STEPS = (0.5, 1, 2, 4, 8, 16, 32)  # grey levels per px between the bins of the gradient
+_RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
+
+Vector = NDArray[np.float32]
+Grey = NDArray[np.float32]
+
+
+def _centre(size: int) -> slice:
+    """The part of a side in which the face lies."""
+    return slice(size // 4, size - size // 4)
+
+
+class Features:
+    """Statistics of a square RGB uint8 head that tell styles apart, as two blocks of numbers: trunk and texture.
+
+    Pictures are brought to fixed sizes first, so that what counts is the style and not the file. One belongs to one
+    thread.
+    """
+
+    def __init__(self) -> None:
+        self._net = cv2.dnn.readNetFromONNX(str(weights.find(weights.YUNET)))
+
+    def __call__(self, img: Pixels) -> tuple[Vector, Vector]:
+        """Trunk and texture features of an [N, N, 3] image, any N."""
+        return self._trunk(img), _texture(img)
+
+    def _trunk(self, img: Pixels) -> Vector:
+        """Mean and deviation of each channel of YuNet's layers, over the picture and over its centre, as logarithms.
+
+        A network that knows faces sees them through brush strokes; how strongly its filters answer depends on them.
+        """
+        self._net.setInput(cv2.dnn.blobFromImage(_scaled(img, TRUNK_SIZE), swapRB=True))
+        values = []
+        for layer in self._net.forward(_TRUNK):
+            whole = layer[0]
+            middle = _centre(whole.shape[1])
+            for part in (whole, whole[:, middle, middle]):
+                values += [part.mean((1, 2)), part.std((1, 2))]
+        return np.asarray(np.log1p(np.concatenate(values)), np.float32)
+
+
+def _texture(img: Pixels) -> Vector:
+    """Histograms of gradients and of local binary patterns at several scales, of the picture and of its centre."""
+    values = []
+    for size in TEXTURE_SIZES:
+        grey = cv2.cvtColor(_scaled(img, size), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        middle = _centre(size)
+        for part in (grey, grey[middle, middle]):
+            values += [_gradients(part), _patterns(part, 1), _patterns(part, 2)]
+    # square roots: differences of small shares count as well
+    return np.sqrt(np.concatenate(values)).astype(np.float32)
+
+
+def _gradients(grey: Grey) -> NDArray[np.float64]:
+    x, y = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    places = np.searchsorted(np.array(_STEPS, np.float32), np.hypot(x, y).ravel(), side="right")
+    return np.bincount(places, minlength=len(_STEPS) + 1) / grey.size
+
+
+def _patterns(grey: Grey, radius: int) -> NDArray[np.float64]:
+    """Shares of the uniform, rotation-invariant local binary patterns (Ojala et al. 2002), with a margin of 2 levels.
+
+    Neighbours are the eight at `radius` px in a square; ten bins.
+    """
+    height, width = grey.shape
+    wide = cv2.copyMakeBorder(grey, radius, radius, radius, radius, cv2.BORDER_REFLECT)
+    moved = [wide[radius * (1 + y) :, radius * (1 + x) :][:height, :width] for y, x in _RING]
+    brighter = np.stack([part >= grey + 2 for part in moved])
+    changes = (brighter != np.roll(brighter, 1, axis=0)).sum(0)
+    code = np.where(changes <= 2, brighter.sum(0), len(_RING) + 1)
+    return np.bincount(code.ravel(), minlength=len(_RING) + 2) / grey.size
+
+
+def _scaled(img: Pixels, size: int) -> Pixels:
+    how = cv2.INTER_AREA if size < img.shape[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(img, (size, size), interpolation=how), np.uint8)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Softmax regression on standardised features: mean and scale [D], weight [D, 4] and bias [4] of STYLES."""
+
+    mean: Vector
+    scale: Vector
+    weight: Vector
+    bias: Vector
+
+    def __call__(self, features: Vector) -> NDArray[np.float64]:
+        """Probabilities [..., 4] of feature vectors [..., D] (both blocks, one after the other)."""
+        logits = standardised(features, self.mean, self.scale) @ self.weight + self.bias
+        odds = np.exp(logits - logits.max(-1, keepdims=True))
+        return np.asarray(odds / odds.sum(-1, keepdims=True))
+
+
+def standardised(features: Vector, mean: Vector, scale: Vector) -> NDArray[np.float64]:
+    """Features in standard deviations from the mean, clipped to CLIP."""
+    return np.clip((features.astype(np.float64) - mean) / scale, -CLIP, CLIP)
+
+
+def load(path: Path = MODEL) -> Model:
+    """Read what style_training.save wrote."""
+    return Model(**{name: values.astype(np.float32) for name, values in load_file(path).items()})
+
+
+class Classifier:
+    """Style of a head; belongs to one thread."""
+
+    def __init__(self) -> None:
+        self._features = Features()
+        self._model = load()
+
+    def __call__(self, img: Pixels) -> dict[str, float]:
+        """Probability of each of STYLES (they add up to 1) of a square RGB uint8 head, hair and all."""
+        found = self._model(np.concatenate(self._features(img)))
+        return dict(zip(STYLES, found.tolist(), strict=True))
+
+
+def domain(probabilities: Mapping[str, float]) -> str:
+    """Photo or portrait, whichever is likelier."""
+    return max(("photo", "portrait"), key=lambda name: probabilities[name])
+
+
+def detail(img: Pixels) -> float:
+    """Side in px that would hold the picture's detail: less than its own side if it was enlarged or is soft.
+
+    img: square RGB uint8 in its own resolution. The answer is twice the frequency (waves per side) below which
+    DETAIL_SHARE of the energy of the gradient lies: about two thirds of the side for a sharp picture, a fifth for one
+    that was enlarged four times. 0 for a plain colour.
+    """
+    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    side = grey.shape[0]
+    window = np.hanning(side + 2)[1:-1].astype(np.float32)
+    power = np.abs(np.fft.fft2((grey - grey.mean()) * window[:, None] * window)) ** 2
+    waves = np.fft.fftfreq(side, 1 / side)
+    radius = np.hypot(waves[:, None], waves)
+    energy = np.bincount(radius.astype(int).ravel(), (power * radius**2).ravel())[: side // 2 + 1]
+    total = np.cumsum(energy)
+    if total[-1] <= 0:
+        return 0.0
+    return float(2 * np.searchsorted(total, DETAIL_SHARE * total[-1]))
+
+
+def pose(landmarks: NDArray[np.floating]) -> tuple[float, float]:
+    """How far a head is turned and tilted, from five landmarks [5, 2] (see detect.Face).
+
+    turn: 0 = the nose is midway between the eyes, 1 = over one of them, more = profile. tilt: of the line through the
+    eyes, in degrees from 0 to 180.
+    """
+    right, left, nose = landmarks[:3].astype(np.float64)
+    line = left - right
+    length = float(np.hypot(*line))
+    turn = abs(2 * float((nose - right) @ line) / max(length**2, 1e-9) - 1)
+    return turn, abs(float(np.degrees(np.arctan2(line[1], line[0]))))

@@ -1,0 +1,1 @@
+"""What a generator is worth, against its dataset."""

@@ -1,0 +1,419 @@
+"""evaluate: what the generated images are worth, with intervals, and by which protocol each number came about.
+
+Features come from a random VGG16 ("R64"), offline, and the names of the measures say so (`kernel_r64`). The names
+`fid`, `kid`, `inception_score`, `precision`, `recall` and `blend` are used for the 2015 Inception alone, when
+evaluate.inception names its weights. Everything is measured at psi = 1 (the practice of the field) and at sample.psi
+(that of the report). Features are computed once for all measures, and cached by content in `.work/features`.
+
+What is written to the folder `out` (results/evaluation):
+
+evaluation.json   everything: `name`; `protocol` (what holds for all measures); `counts` (images by set); `warnings`
+                  (sentences for people); `measures` (the full table, see `semireal.evaluation.measures.Measure`).
+measures.csv      the same table: measure, value, features, against, psi, real_images, generated_images, low, high,
+                  interval (how these two were made), spread, settings, warning, seeds, format, mirroring.
+psi_sweep.csv     one row per psi: psi, images, then for each extractor kernel_r64, frechet_r64, precision_r64,
+                  recall_r64, diversity_r64, and with Inception kid, fid, precision, recall, diversity.
+psi_row.png       the first seeds, one a row, at the psis of psi_sweep.csv, one a column.
+fid_by_size.csv   Frechet distance at psi = 1 against the number of generated images: images, frechet_r64,
+                  frechet_r64_spread, and with Inception fid, fid_spread. Where it ends: `..._extrapolated` in measures.
+nearest.csv       one row per generated image (kind `generated`; psi, seed) and per training image compared with all
+                  others (kind `held-out`; id): nearest (id of the nearest training image), nearest_domain, mirrored
+                  (0 or 1), distance, ratio (see semireal.metrics.copies), near_copy (0 or 1), and by perceptual hash
+                  hash_nearest, hash_mirrored, hash_distance (bits of 256), copy (0 or 1). Distances are those of the
+                  last extractor.
+closest_pairs.png       the generated images at psi = 1 nearest to a training image (least ratio), that image below
+closest_by_hash.png     the same by perceptual hash
+closest_held_out.png    the training images nearest to another one, that image below: what is normal
+
+The stage adds psi_sweep_plot.png and fid_by_size_plot.png. The few numbers that experiments are compared by
+are in results/metrics.json (see `headline`).
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from semireal import images, stage
+from semireal.errors import UserError
+from semireal.evaluation import measures
+from semireal.evaluation.measures import DOMAINS, Measure, Seen, Settings
+from semireal.faces import detect
+from semireal.images import Pixels
+from semireal.manifest import Row
+from semireal.metrics import copies, extractors, inception
+from semireal.metrics.copies import Nearest
+from semireal.metrics.distances import Features
+from semireal.metrics.extractors import Extractor
+from semireal.metrics.intervals import Mask
+from semireal.params import Params
+from semireal.stylegan2 import Generator, load_generator
+from semireal.training import dataset
+from semireal.training.sample import device, draw
+
+FACE_SCORE = 0.6  # generated faces are softer than pictures; the score at which YuNet finds all real ones
+FACE_SIZE = 320  # px; small samples are enlarged to what the detector was made for
+PAIRS, ROWS = 10, 3  # pictures of the closest pairs; seeds in the psi row
+SIDE = 128  # px of an image in them, at most
+DIGITS = 7  # significant ones in the files
+HEADLINE = ("fid", "kid", "inception_score", "precision", "recall", "blend")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The real images.
+
+    real [N, H, W, 3] uint8: all of the dataset; rows: its manifest; trained [N]: which of them are in the training
+    mixture.
+    """
+
+    real: Pixels
+    rows: list[Row]
+    trained: Mask
+
+    @property
+    def training(self) -> Pixels:
+        """The training mixture."""
+        return self.real[self.trained]
+
+
+def run(generator: Path, data: Path, samples: Path, funnel: Path, out: Path, params: Params) -> dict[str, float]:
+    """Measure a generator against its dataset; writes to `out` what is listed above, returns the headline numbers.
+
+    samples: the pictures of stage sample, for `face_rate`; funnel: funnel.json, for `yield`.
+    """
+    asked = extractors_of(params)
+    steps = read_funnel(funnel)
+    pictures = load_real(data, params)
+    G = load_generator(generator).to(device())
+    seen, hashed = see(asked, pictures, G, params)
+    table = measure(seen, params)
+    table += write_nearest(out, seen, hashed, pictures, G, params)
+    write_sweep(out, seen, G, params)
+    table += write_sizes(out, seen, params)
+    rate, problem = face_rate(samples)
+    warnings = problem + warnings_of(table, seen)
+    write_table(out, table, pictures, asked, params, warnings)
+    for warning in warnings:
+        stage.say(f"evaluate: {warning}")
+    return headline(table, pictures, params, rate, steps)
+
+
+def extractors_of(params: Params) -> list[Extractor]:
+    """The extractors that the parameters ask for: always R64, and the 2015 Inception where it is wanted."""
+    weights = inception.find(params.evaluate.inception)
+    if weights is not None and params.evaluate.images < inception.SPLITS:
+        raise UserError(
+            f"evaluate.images: found {params.evaluate.images}, need at least {inception.SPLITS} for inception_score"
+        )
+    return [extractors.r64()] + ([extractors.published(weights)] if weights else [])
+
+
+def read_funnel(path: Path) -> dict[str, int]:
+    """The images left after each step, from stage funnel."""
+    try:
+        found: dict[str, int] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found. Run `dvc repro`") from None
+    return found
+
+
+def load_real(data: Path, params: Params) -> Pictures:
+    """All images of the dataset at the training resolution, and which are in the training mixture.
+
+    Distances to a domain are to all of its images, so that they compare across training mixtures.
+    """
+    tensor, rows = dataset.load(data, params.train.resolution, None, params.seed)
+    chosen = {row["id"] for row in dataset.select(rows, params.train.photo_ratio, params.seed)}
+    trained = np.array([row["id"] in chosen for row in rows])
+    least = max(params.evaluate.neighbours + 1, measures.LEAST_HELD_OUT)
+    if trained.sum() < least:
+        raise UserError(
+            f"evaluate.neighbours: found {params.evaluate.neighbours}, need less than the {trained.sum()} images of "
+            f"{data} that were trained on, which must be {least} at least"
+        )
+    return Pictures(tensor.permute(0, 2, 3, 1).numpy(), rows, trained)
+
+
+def psis_of(params: Params) -> tuple[list[float], list[float]]:
+    """The psis of the full table, and those of the sweep."""
+    return sorted({1.0, params.sample.psi}, reverse=True), sorted(set(params.evaluate.psis))
+
+
+def swept_images(params: Params) -> int:
+    """Generated images at each psi of the sweep."""
+    few = min(params.evaluate.psi_images, params.evaluate.images)
+    if few <= params.evaluate.neighbours:
+        raise UserError(
+            f"evaluate.neighbours: found {params.evaluate.neighbours}, need less than the {few} generated images"
+        )
+    return few
+
+
+def see(
+    asked: Sequence[Extractor], pictures: Pictures, G: Generator, params: Params
+) -> tuple[list[Seen], dict[float, Mask]]:
+    """Features of all pictures by extractor, and perceptual hashes of the generated ones by psi.
+
+    Images are drawn for one psi at a time and forgotten, since 10,000 of 512 x 512 px take 8 GB.
+    """
+    main, swept = psis_of(params)
+    few = swept_images(params)
+    features: list[dict[float, Features]] = [{} for _ in asked]
+    hashed = {}
+    for psi in sorted({*main, *swept}):
+        shown = draw(G, range(params.evaluate.images if psi in main else few), psi)
+        for extractor, found in zip(asked, features, strict=True):
+            found[psi] = extractors.cached(extractor, shown, device())
+        if psi in main:
+            hashed[psi] = copies.hashes(shown)
+    return [_seen(extractor, pictures, found) for extractor, found in zip(asked, features, strict=True)], hashed
+
+
+def _seen(extractor: Extractor, pictures: Pictures, drawn: dict[float, Features]) -> Seen:
+    width = extractor.width
+    return Seen(
+        extractor,
+        extractors.cached(extractor, pictures.real, device())[:, :width],
+        extractors.cached(extractor, pictures.training[:, :, ::-1], device())[:, :width],
+        {psi: found[:, :width] for psi, found in drawn.items()},
+        {psi: found[:, width:] for psi, found in drawn.items() if found.shape[1] > width},
+        [row["domain"] for row in pictures.rows],
+        pictures.trained,
+    )
+
+
+def measure(seen: Sequence[Seen], params: Params) -> list[Measure]:
+    """The full table, but for the rows about memorising and sizes."""
+    settings = settings_of(params)
+    table: list[Measure] = []
+    for one in seen:
+        for psi in psis_of(params)[0]:
+            table += measures.of_set(one, psi, settings)
+        table += measures.real_halves(one, settings)
+    return table
+
+
+def settings_of(params: Params) -> Settings:
+    """How the measures are taken."""
+    return Settings(params.evaluate.neighbours, params.evaluate.resamples, params.seed)
+
+
+def warnings_of(table: Sequence[Measure], seen: Sequence[Seen]) -> list[str]:
+    """What a reader of the numbers must know, one sentence each."""
+    found = [f"{m.measure}: {m.warning}" for m in table if m.warning and m.against not in DOMAINS]
+    counts = {domain: int(seen[0].members(domain).sum()) for domain in DOMAINS}
+    few = [f"{n} images of domain {domain}" for domain, n in counts.items() if n < measures.LEAST_DOMAIN]
+    if few:
+        found.append(f"no blend, and no distance to such a domain: {', '.join(few)}, need {measures.LEAST_DOMAIN}")
+    names = [one.extractor.name("blend") for one in seen]
+    measured = {m.measure for m in table}
+    found += [
+        f"no {name}: photos and portraits cannot be told apart by these features"
+        for name in names
+        if not few and name not in measured
+    ]
+    return list(dict.fromkeys(found))
+
+
+def headline(
+    table: Sequence[Measure], pictures: Pictures, params: Params, rate: float | None, funnel: dict[str, int]
+) -> dict[str, float]:
+    """What experiments are compared by: the measures at psi = 1 against the training mixture, yield and face_rate.
+
+    yield: share of the raw images that reached the dataset. Measures that could not be taken are left out.
+    """
+    wanted = {
+        *HEADLINE,
+        *(f"{kind}_r64" for kind in ("frechet", "kernel", "precision", "recall", "blend", "diversity")),
+    }
+    wanted |= {"copies", "near_copies", "near_copies_r64"}
+    main = ("dataset", "photo and portrait", "training images", "")
+    found = {m.measure: m.value for m in table if m.psi == 1.0 and m.measure in wanted and m.against in main}
+    counts = {
+        "real_images": int(pictures.trained.sum()),
+        "real_photos": sum(
+            row["domain"] == "photo" for row, t in zip(pictures.rows, pictures.trained, strict=True) if t
+        ),
+        "generated_images": params.evaluate.images,
+    }
+    if rate is not None:
+        found["face_rate"] = rate
+    found["yield"] = funnel["de-duplicated"] / funnel["raw"]
+    return {name: rounded(value) for name, value in (found | counts).items()}
+
+
+def face_rate(samples: Path) -> tuple[float | None, list[str]]:
+    """Share of `samples/images/*.png` in which YuNet finds a face; None, and why, where YuNet cannot be had."""
+    try:
+        detector = detect.YuNet(FACE_SCORE, FACE_SIZE)
+    except UserError as error:
+        return None, [f"no face_rate: {error}"]
+    found = [bool(detector(images.load_rgb(path))) for path in sorted((samples / "images").glob("*.png"))]
+    return float(np.mean(found)), []
+
+
+# --- the files -----------------------------------------------------------------------------------------------------
+
+
+def write_table(
+    out: Path,
+    table: Sequence[Measure],
+    pictures: Pictures,
+    asked: Sequence[Extractor],
+    params: Params,
+    warnings: Sequence[str],
+) -> None:
+    """evaluation.json and measures.csv."""
+    size = params.train.resolution
+    rows = []
+    for m in table:
+        row = {key: rounded(value) for key, value in dataclasses.asdict(m).items()}
+        row["seeds"] = f"0-{m.generated_images - 1}" if m.generated_images else ""
+        row["format"] = f"tensors, {size} px"
+        row["mirroring"] = "training images also mirrored" if m.against.endswith("training images") else "none"
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    for column in ("real_images", "generated_images"):
+        frame[column] = frame[column].astype("Int64")
+    frame.to_csv(out / "measures.csv", index=False, lineterminator="\n")
+    main, swept = psis_of(params)
+    few = swept_images(params)
+    protocol = {
+        "features": {extractor.title: list(map(str, extractor.settings)) for extractor in asked},
+        "psi": main,
+        "seeds": f"0 to {params.evaluate.images - 1}, one image each, constant noise",
+        "sweep": f"psi {', '.join(f'{psi:g}' for psi in swept)}; the first {few} seeds",
+        "format": f"uint8 RGB tensors of {size} x {size} px, both sides; generated images were never files, training "
+        f"images were read from the dataset and scaled (Lanczos)",
+        "mirroring": "none; the memorisation check looks at mirrored training images too",
+        "training_set": "dataset: the mixture of train.photo_ratio; photo, portrait: all images of the domain",
+        "snapshot": params.sample.snapshot,
+        "seed": params.seed,
+        "bootstrap_rounds": params.evaluate.resamples,
+    }
+    domains = [row["domain"] for row in pictures.rows]
+    counts = {
+        "dataset": len(domains),
+        **{domain: domains.count(domain) for domain in DOMAINS},
+        "trained": int(pictures.trained.sum()),
+        **{f"trained_{domain}": int((pictures.trained & (np.array(domains) == domain)).sum()) for domain in DOMAINS},
+        "generated": params.evaluate.images,
+    }
+    content = {
+        "name": params.name,
+        "protocol": protocol,
+        "counts": counts,
+        "warnings": list(warnings),
+        "measures": rows,
+    }
+    stage.write_json(out / "evaluation.json", content)
+
+
+def write_sweep(out: Path, seen: Sequence[Seen], G: Generator, params: Params) -> None:
+    """psi_sweep.csv and psi_row.png."""
+    swept = psis_of(params)[1]
+    few = swept_images(params)
+    columns = [measures.sweep(one, swept, few, params.evaluate.neighbours) for one in seen]
+    rows: list[dict[str, Any]] = [{"psi": psi, "images": few} for psi in swept]
+    for row, *found in zip(rows, *columns, strict=True):
+        for values in found:
+            row |= values
+    write_csv(out / "psi_sweep.csv", rows)
+    shown = np.stack([draw(G, range(ROWS), psi) for psi in swept], axis=1)
+    images.save_png(out / "psi_row.png", images.grid(shown.reshape(-1, *shown.shape[2:]), len(swept)))
+
+
+def write_sizes(out: Path, seen: Sequence[Seen], params: Params) -> list[Measure]:
+    """fid_by_size.csv; returns what the distances extrapolate to."""
+    rows: list[dict[str, Any]] = []
+    limits = []
+    for one in seen:
+        found, limit = measures.by_size(one, settings_of(params))
+        limits.append(limit)
+        name = one.extractor.name("frechet")
+        rows = rows or [{"images": row["images"]} for row in found]
+        for row, values in zip(rows, found, strict=True):
+            row |= {name: values["value"], f"{name}_spread": values["spread"]}
+    write_csv(out / "fid_by_size.csv", rows)
+    return limits
+
+
+def write_nearest(
+    out: Path, seen: Sequence[Seen], hashed: dict[float, Mask], pictures: Pictures, G: Generator, params: Params
+) -> list[Measure]:
+    """nearest.csv and the pictures of the closest pairs; returns the measures about memorising."""
+    psis, bits = psis_of(params)[0], params.dedupe.max_distance
+    ids = [row["id"] for row, trained in zip(pictures.rows, pictures.trained, strict=True) if trained]
+    domains = {row["id"]: row["domain"] for row in pictures.rows}
+    plain, mirrored = copies.hashes(pictures.training), copies.hashes(pictures.training[:, :, ::-1])
+    hash_usual = copies.in_hashes(plain, plain, mirrored, held_out=True)
+    hash_found = {psi: copies.in_hashes(hashed[psi], plain, mirrored) for psi in psis}
+    table = [m for psi in psis for m in measures.hash_copying(psi, hash_found[psi], hash_usual, bits)]
+    for one in seen:
+        usual = copies.in_features(one.training, one.training, one.mirrored, held_out=True)
+        found = {psi: copies.in_features(one.drawn[psi], one.training, one.mirrored) for psi in psis}
+        table += [m for psi in psis for m in measures.copying(one.extractor, psi, found[psi], usual)]
+    # those of the last extractor go into the files
+    limit = copies.limit(usual)
+
+    def rows(kind: str, psi: float | None, near: Nearest, by_hash: Nearest) -> list[dict[str, Any]]:
+        return [
+            {
+                "kind": kind,
+                "psi": psi,
+                "seed": n if psi is not None else None,
+                "id": ids[n] if psi is None else None,
+                "nearest": ids[near.index[n]],
+                "nearest_domain": domains[ids[near.index[n]]],
+                "mirrored": int(near.mirrored[n]),
+                "distance": near.distance[n],
+                "ratio": near.ratio[n],
+                "near_copy": int(near.ratio[n] < limit),
+                "hash_nearest": ids[by_hash.index[n]],
+                "hash_mirrored": int(by_hash.mirrored[n]),
+                "hash_distance": int(by_hash.distance[n]),
+                "copy": int(by_hash.distance[n] <= bits),
+            }
+            for n in range(len(near.index))
+        ]
+
+    everything = [row for psi in psis for row in rows("generated", psi, found[psi], hash_found[psi])]
+    write_csv(out / "nearest.csv", everything + rows("held-out", None, usual, hash_usual))
+
+    def generated(seed: int) -> Pixels:
+        img: Pixels = draw(G, range(seed, seed + 1), 1.0)[0]
+        return img
+
+    training, by_hash = pictures.training, hash_found[1.0]
+    show_pairs(out / "closest_pairs.png", generated, training, found[1.0], found[1.0].ratio)
+    show_pairs(out / "closest_by_hash.png", generated, training, by_hash, by_hash.distance)
+    show_pairs(out / "closest_held_out.png", training.__getitem__, training, usual, usual.ratio)
+    return list(dict.fromkeys(table))  # the held-out rows are the same for each psi
+
+
+def show_pairs(path: Path, query: Callable[[int], Pixels], training: Pixels, near: Nearest, key: Features) -> None:
+    """The images with the least `key` in one row, the training images nearest to them below, mirrored if they are."""
+    chosen = [int(n) for n in np.argsort(key, kind="stable")[:PAIRS]]
+    above = [query(n) for n in chosen]
+    below = [training[near.index[n]][:, :: -1 if near.mirrored[n] else 1] for n in chosen]
+    side = min(SIDE, training.shape[1])
+    images.save_png(path, images.grid(np.stack([images.resize(img, side) for img in above + below]), len(chosen)))
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """A table with rounded numbers."""
+    frame = pd.DataFrame([{key: rounded(value) for key, value in row.items()} for row in rows])
+    if "seed" in frame:
+        frame["seed"] = frame["seed"].astype("Int64")
+    frame.to_csv(path, index=False, lineterminator="\n")
+
+
+def rounded(value: Any) -> Any:
+    """A float with DIGITS significant digits; anything else as it is."""
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, (float, np.floating)) else value

@@ -1,5 +1,0 @@
-"""The embedded demo: an image board on the loopback interface that draws its pictures itself."""
-
-from semireal.gallery.server import Gallery
-
-__all__ = ["Gallery"]

@@ -1,0 +1,1 @@
+"""Distances, intervals and copies: from features to numbers. Nothing here knows of experiments."""

@@ -1,0 +1,1 @@
+"""The repository as a whole: parameters and their composition, sweeps, proof, export, tidying up."""

@@ -1,0 +1,131 @@
+"""Queue a grid of experiments and run it, several at a time: `make sweep SET="character=elf sample.psi=0.5,0.7"`.
+
+This is `dvc exp run --queue` and `dvc queue start` with what they leave to the user: a character is named, so that
+nothing falls back to the default one; the path is one that the queue works in; the experiments share the cores; one
+waits until they are through, sees what failed, and no worker stays behind with the environment of this run.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from semireal import stage
+from semireal.errors import UserError
+
+POLL_S = 5.0
+LOG_LINES = 15
+
+
+def run(settings: list[str], jobs: int, poll_s: float = POLL_S) -> None:
+    """Queue the grid that settings such as `sample.psi=0.5,0.7` span, and wait until the queue is empty.
+
+    Raises UserError if it cannot start, or at the end if an experiment failed.
+    """
+    check(settings, Path.cwd())
+    earlier = set(tasks())
+    dvc("exp", "run", "--queue", *(word for setting in settings for word in ("--set-param", setting)))
+    queued = [task for task in tasks() if task not in earlier]
+    if not queued:
+        raise UserError("sweep: nothing was queued, see above")
+    stage.say(f"sweep: {len(queued)} experiments, {jobs} at a time; Ctrl-C leaves them running (dvc queue status)")
+    start_workers(jobs)
+    wait(poll_s)
+    ended = tasks()
+    failed = [task for task in queued if ended.get(task) != "Success"]
+    stage.say(f"sweep: {len(queued) - len(failed)} of {len(queued)} done; `make compare` shows them")
+    for task in failed:
+        stage.say(f"\n{task}: {ended.get(task, 'removed')}\n{_log(task)}")
+    if failed:
+        raise UserError(f"sweep: {len(failed)} of {len(queued)} failed; all of a log: dvc queue logs {failed[0]}")
+
+
+def check(settings: list[str], root: Path) -> None:
+    """Raise UserError if a sweep of these settings in this folder would fail or not do what is meant."""
+    if not str(root.resolve()).isascii():
+        raise UserError(
+            f"sweep: the queue of DVC fails in a folder with letters outside ASCII ({root.resolve()}). Move the "
+            "repository, or run the experiments one by one: dvc exp run -S ..."
+        )
+    if not (root / ".git").exists():
+        raise UserError(f"sweep: {root.resolve()} is not the top of a git repository; experiments are git commits")
+    wrong = [setting for setting in settings if not re.fullmatch(r"[^=\s]+=\S.*", setting)]
+    if wrong:
+        raise UserError(f"sweep: {wrong[0]}: need key=value or key=value,value, e.g. sample.psi=0.5,0.7")
+    if not any(setting.startswith("character=") for setting in settings):
+        raise UserError("sweep: name the character, e.g. character=elf; without it DVC goes back to the default one")
+
+
+def start_workers(jobs: int) -> None:
+    """Start the workers of the queue; they share the cores."""
+    cores = len(os.sched_getaffinity(0))
+    env = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // jobs)))}
+    # the workers keep what they inherit open: with a pipe as output this command would never end for its caller
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "queue", "start", "--jobs", str(jobs)],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def wait(poll_s: float) -> None:
+    """Return when nothing is queued or running any more; then end the workers."""
+    before: dict[str, str] = {}
+    while now := active():
+        if now != before:
+            running = [task for task, status in now.items() if status == "Running"]
+            stage.say(f"sweep: running {', '.join(running) or 'nothing yet'}; {len(now) - len(running)} waiting")
+        before = now
+        time.sleep(poll_s)
+    dvc("queue", "stop", "--quiet")  # an idle worker would keep the environment of this run for the next one
+
+
+def tasks() -> dict[str, str]:
+    """The tasks of the queue, by short id: Queued, Running, Success or Failed."""
+    rows = re.findall(r"^([0-9a-f]{7}) .* (Queued|Running|Success|Failed)$", dvc("queue", "status", show=False), re.M)
+    return dict(rows)
+
+
+def active() -> dict[str, str]:
+    """The tasks that are queued or running."""
+    return {task: status for task, status in tasks().items() if status in ("Queued", "Running")}
+
+
+def _log(task: str) -> str:
+    lines = dvc("queue", "logs", task, show=False, must=False).strip().splitlines()
+    return "\n".join(lines[-LOG_LINES:])
+
+
+def dvc(*command: str, show: bool = True, must: bool = True) -> str:
+    """Run dvc; returns what it printed, if that is not shown. Raises UserError if it fails and must not."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *command], stdout=None if show else subprocess.PIPE, text=True, check=False
+    )
+    if must and done.returncode:
+        raise UserError(f"dvc {' '.join(command)} failed, see above")
+    return done.stdout or ""
+
+
+def main() -> None:
+    """Sweep over the settings of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m semireal.pipeline.sweep", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (default 2)")
+    parser.add_argument("settings", nargs="+", help="key=value or key=value,value; one is character=...")
+    given = parser.parse_args()
+    if given.jobs < 1:
+        raise UserError(f"sweep: --jobs: found {given.jobs}, need a whole number from 1 up")
+    try:
+        run(given.settings, given.jobs)
+    except KeyboardInterrupt:
+        stage.say("\nsweep: what is queued goes on in the background; see dvc queue status, end it: dvc queue kill")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    stage.run(main)

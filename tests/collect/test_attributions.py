@@ -1,0 +1,114 @@
+import csv
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import ROOT, texture
+from semireal import manifest
+from semireal.collect import attributions
+from semireal.collect.attributions import Credit
+
+ROWS: list[dict[str, Any]] = [
+    {"sha256": "1", "artist": "zoë", "title": "Elf", "licence": "CC BY 4.0", "page_url": "https://www.a.org/1"},
+    {"sha256": "2", "artist": "Ann", "title": "B", "licence": "CC0", "page_url": "", "file_url": "https://b.org/2.png"},
+    {"sha256": "3", "artist": "", "title": "", "licence": "", "page_url": "", "file_url": "mine/3.png"},
+    {"sha256": "1", "artist": "zoë", "title": "Elf", "licence": "CC BY 4.0", "page_url": "https://www.a.org/1"},
+    {"sha256": "4", "artist": "Ann", "title": "A", "licence": "CC0", "page_url": "https://a.org/4"},
+]
+
+
+class Page(HTMLParser):
+    """The links, the tags and the visible text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attrs if name == "href"]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_one_entry_per_image_grouped_by_artist() -> None:
+    found = attributions.credits_of([{"source": "folder"} | row for row in ROWS])
+    assert [(one.artist, one.title, one.licence, one.site) for one in found] == [
+        ("Ann", "A", "CC0", "a.org"),
+        ("Ann", "B", "CC0", "b.org"),
+        ("zoë", "Elf", "CC BY 4.0", "a.org"),
+        ("", "", "", "folder"),
+    ]
+
+
+def test_files_of_a_dataset(make_dataset: Callable[..., Path], work_root: Path) -> None:
+    dataset = make_dataset("set", [(texture(n), row) for n, row in enumerate(ROWS)])
+    rows: list[dict[str, Any]] = manifest.read(dataset).to_dict("records")  # type: ignore[assignment]
+    manifest.write(dataset, [*rows[:4], manifest.rejected(rows[4], "near-duplicate")])
+    command = [sys.executable, "-m", "semireal.collect.attributions", "--dataset", str(dataset), "--out", "credits"]
+    (work_root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stderr == "credits/attributions.html and attributions.csv: 3 images\n"
+    with Path("credits/attributions.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["artist"] for row in table] == ["Ann", "zoë", ""]
+    assert table[1] == {
+        "artist": "zoë",
+        "title": "Elf",
+        "licence": "CC BY 4.0",
+        "site": "a.org",
+        "page_url": "https://www.a.org/1",
+        "sha256": "1",
+    }
+    page = Page(Path("credits/attributions.html").read_text())
+    assert page.links == ["https://www.a.org/1"]
+    assert f"Credits of {dataset}" in page.text
+    assert "3 images by 2 artists, some not known." in page.text
+    first = Path("credits/attributions.html").read_bytes()
+    attributions.write(dataset, Path("credits"), str(dataset))
+    assert Path("credits/attributions.html").read_bytes() == first
+
+
+def test_a_dataset_that_is_not_there_is_one_clear_line(work_root: Path) -> None:
+    (work_root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    done = subprocess.run([sys.executable, "-m", "semireal.collect.attributions"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: data/dataset/manifest.csv: not found. Run `dvc repro`")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "file:///etc/passwd", "data:text/html,x", "//x.org", "http://[", "x"]
+)
+def test_only_web_addresses_become_links(url: str) -> None:
+    (one,) = attributions.credits_of([{"sha256": "1", "page_url": url, "source": "s"}])
+    assert Page(attributions.as_page([one], "x")).links == []
+
+
+wild = st.text(max_size=12) | st.sampled_from(
+    ["<script>x</script>", "</ul><h1>", '"><img src=x onerror=y>', "=1+1", "{x}"]
+)
+
+
+@given(st.lists(st.builds(Credit, wild, wild, wild, wild, wild.map("https://a.org/{}".format), wild), max_size=5))
+def test_what_strangers_wrote_is_only_text(found: list[Credit]) -> None:
+    page = Page(attributions.as_page(found, "<x>"))
+    own = Page(attributions.as_page([Credit("a", "é", "c", "d", "https://a.org", "f")], "x"))
+    assert page.tags <= own.tags
+    assert all(link.startswith("https://a.org/") for link in page.links)
+    cells = [cell for row in csv.reader(io.StringIO(attributions.as_csv(found), newline="")) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]

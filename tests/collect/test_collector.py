@@ -1,0 +1,757 @@
+"""Collecting from a hostile gallery, with the real gallery-dl: nothing lost, nothing twice, every failure counted."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from conftest import ROOT
+from hostile import Cards, card, cards, files_of, gallery
+from semireal import manifest
+from semireal.collect import collector as collecting
+from semireal.collect import gallerydl, scrape, takedowns
+from semireal.collect.collector import Journal, Patience
+from semireal.collect.gallery.faults import Fault
+from semireal.errors import Unfinished, UserError
+from semireal.images import ImageError, load_rgb
+
+HASTY = Patience(minutes=1, first_wait=0.05, longest_wait=0.2, strikes=2, tries=2, silence=3)
+Run = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No second tries by gallery-dl itself: those of the program are what is tested."""
+    monkeypatch.setattr(gallerydl, "RETRIES", 0)
+    monkeypatch.setattr(gallerydl, "TIMEOUT_S", 0.4)
+
+
+@pytest.fixture
+def run(work_root: Path) -> Run:
+    """Scrape these sources into the same work directory as the time before; returns the manifest."""
+    runs = iter(range(100))
+
+    def once(sources: dict[str, Any], patience: Patience = HASTY, accept: tuple[str, ...] = ()) -> pd.DataFrame:
+        definition = definition_of(work_root, sources)
+        out = work_root / f"out{next(runs)}"
+        out.mkdir()
+        (work_root / "work").mkdir(exist_ok=True)
+        scrape.run(definition, out, work_root / "work", patience, accept)
+        return manifest.read(out)
+
+    return once
+
+
+def definition_of(root: Path, sources: dict[str, Any]) -> Path:
+    definition = root / "definition.yaml"
+    given = {name: {"domain": "photo"} | source for name, source in sources.items()}
+    definition.write_text(yaml.safe_dump({"sources": given}))
+    return definition
+
+
+def reasons(table: pd.DataFrame) -> dict[str, int]:
+    return dict(table["reason"].value_counts())
+
+
+def stored(root: Path) -> list[Path]:
+    """Images in the work directory."""
+    return [f for f in root.glob("work/*/files/*") if f.suffix == ".png"]
+
+
+# --- files that fail ---------------------------------------------------------------------------------------
+
+
+FILE_FAULTS = [
+    (Fault("status", status=404), "gone"),
+    (Fault("status", status=403), "refused"),
+    (Fault("status", status=429), "rate limited"),
+    (Fault("status", status=503), "server error"),
+    (Fault("challenge"), "challenge page"),
+    (Fault("page"), ""),
+    (Fault("redirect", location="file:///etc/passwd"), "other host"),
+    (Fault("redirect", location="http://127.0.0.2:1/x.png"), "other host"),
+    (Fault("hang", seconds=1), "time-out"),
+    (Fault("drop"), "connection failed"),
+    (Fault("truncate"), "broken off"),
+]
+
+
+def test_files_that_fail_are_counted_by_reason_and_the_others_are_kept(run: Run) -> None:
+    # file 0 is good, 1 has the first fault, and so on
+    bad = [replace(fault, only=frozenset({f"{n}.png"})) for n, (fault, _) in enumerate(FILE_FAULTS, 1)]
+    count = len(bad) + 1
+    with gallery(cards(count), *bad) as (url, faults):
+        source = {"a": {"url": f"{url}a"}}
+        found = run(source, replace(HASTY, strikes=9))
+        kinds = manifest.count(kind for _, kind in FILE_FAULTS)
+        expected = {f"download failed: {kind}" if kind else "download failed": n for kind, n in kinds.items()}
+        assert reasons(found) == expected | {"": 1}
+        for n, (_, kind) in enumerate(FILE_FAULTS, 1):
+            assert faults.asked["file", f"{n}.png"] == (1 if kind in gallerydl.FINAL else HASTY.tries), kind
+        # the next run of the finished collection tries again what failed, and nothing else
+        faults.faults.clear()
+        assert reasons(run(source)) == {"": count}
+        assert files_of(faults) == {f"{n}.png": 1 for n in range(count)}
+
+
+def test_what_passes_is_got_over_in_the_same_run(run: Run) -> None:
+    once = [
+        *(fault for fault, kind in FILE_FAULTS if kind not in gallerydl.FINAL),
+        Fault("slow", seconds=0.8),
+        Fault("type", text="application/octet-stream"),
+    ]
+    bad = [replace(fault, only=frozenset({f"{n}.png"}), times=1) for n, fault in enumerate(once)]
+    with gallery(cards(len(bad)), *bad) as (url, faults):
+        assert reasons(run({"a": {"url": f"{url}a"}}, replace(HASTY, strikes=4))) == {"": len(bad)}
+        assert files_of(faults) == {f"{n}.png": 1 for n in range(len(bad))}
+
+
+def test_an_endless_file_is_cut_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallerydl, "MOST_BYTES", 1 << 22)
+    with gallery(cards(2), Fault("endless", only=frozenset({"1.png"}), seconds=30)) as (url, _):
+        assert reasons(run({"a": {"url": f"{url}a"}})) == {"": 1, "download failed: too long": 1}
+
+
+def test_files_that_vanish_are_gone(run: Run) -> None:
+    store = cards(3)
+    del store.files["1.png"]
+    with gallery(store) as (url, _):
+        assert reasons(run({"a": {"url": f"{url}a"}})) == {"": 2, "download failed: gone": 1}
+
+
+def test_a_source_that_answers_nothing_is_a_pause_and_names_the_reason(run: Run) -> None:
+    with pytest.raises(Unfinished, match=r"a: 0 images; missing: the list was not read.*\(connection failed"):
+        run({"a": {"url": "moebooru:http://127.0.0.1:9/post?tags=x"}})
+
+
+# --- lists that fail ---------------------------------------------------------------------------------------
+
+
+LIST_FAULTS = [
+    (Fault("status", status=429), "rate limited"),
+    (Fault("status", status=500), "server error"),
+    (Fault("status", status=404), "gone"),
+    (Fault("challenge"), "challenge page"),
+    (Fault("page"), "not a list"),
+    (Fault("redirect", location="file:///etc/passwd"), "other host"),
+    (Fault("redirect", location="http://localhost:1/post.json"), "other host"),
+    (Fault("hang", seconds=1), "time-out"),
+    (Fault("drop"), "connection failed"),
+    (Fault("truncate"), "broken off"),
+]
+
+
+def test_lists_that_fail_are_said_and_the_next_run_goes_on(run: Run) -> None:
+    bad = [replace(fault, on="list", only=frozenset({f"t{n} 1"})) for n, (fault, _) in enumerate(LIST_FAULTS)]
+    store = cards(2)
+    for n in range(len(bad)):
+        store.add(10 + n, f"t{n}")
+    with gallery(store, *bad) as (url, faults):
+        sources = {f"s{n}": {"url": f"{url}t{n}"} for n in range(len(bad))} | {"good": {"url": f"{url}a"}}
+        with pytest.raises(Unfinished) as caught:
+            run(sources, replace(HASTY, strikes=1))
+        lines = {line.split(":")[0].strip(): line for line in str(caught.value).splitlines()}
+        for n, (_, reason) in enumerate(LIST_FAULTS):
+            assert f"s{n}: 0 images; missing: the list was not read to its end ({reason}" in lines[f"s{n}"]
+            assert "go on after" in lines[f"s{n}"]
+        assert lines["good"].endswith("good: 2 images, complete")
+        faults.faults.clear()
+        assert reasons(run(sources)) == {"": 2 + len(bad)}
+        assert set(files_of(faults).values()) == {1}
+
+
+def test_a_list_that_breaks_off_keeps_what_came_before(run: Run) -> None:
+    bad = Fault("status", "list", only=frozenset({"a 2"}), status=404)
+    with gallery(cards(104), bad) as (url, faults):
+        with pytest.raises(Unfinished, match=r"a: 100 images; missing: the list was not read.*gone"):
+            run({"a": {"url": f"{url}a"}})
+        faults.faults.clear()
+        assert reasons(run({"a": {"url": f"{url}a"}})) == {"": 104}
+        assert files_of(faults) == {f"{n}.png": 1 for n in range(104)}
+
+
+def test_a_list_that_fails_once_is_read_again(run: Run) -> None:
+    faults = (Fault("status", "list", only=frozenset({"a 1"}), times=1, status=429),)
+    with gallery(cards(3), *faults) as (url, _):
+        assert reasons(run({"a": {"url": f"{url}a"}})) == {"": 3}
+
+
+def test_a_list_without_an_end_is_left(run: Run) -> None:
+    store = cards(30)
+    store.endless = True
+    with gallery(store) as (url, faults):
+        assert reasons(run({"a": {"url": f"{url}a"}})) == {"": 30}
+        assert sum(count for (on, _), count in faults.asked.items() if on == "list") < 5
+
+
+def test_a_login_that_is_missing_is_said(run: Run) -> None:
+    assert gallerydl.kind_of("AuthRequired: 'client-id' & 'client-secret' needed") == gallerydl.LOGIN
+    assert gallerydl.kind_of("'404 Not Found' for 'https://example.org/login/timed out'") == gallerydl.GONE
+
+
+# --- what a hostile site says ------------------------------------------------------------------------------
+
+
+def test_names_never_become_paths(run: Run, work_root: Path) -> None:
+    ids = [
+        "../../x",
+        "/etc/passwd",
+        "a" * 5000,
+        "жук 🙂",
+        "ж",
+        "a/b",
+        "a_b",
+        ".hidden",
+        "-rf",
+        "x\ny",
+        "x\0y",
+        "\ud800",
+    ]
+    store = Cards()
+    for number, name in enumerate(ids):
+        store.add(number, id=name, title=f"{name}\n=cmd", author="\x1b[31m\ud800", extension="p/../../n" * 40)
+    store.add(99, id="a_b")  # the same id twice: one image
+    before = {f for f in work_root.rglob("*") if "work" not in f.parts and "out0" not in f.parts}
+    with gallery(store) as (url, _):
+        table = run({"a": {"url": f"{url}a"}})
+    assert reasons(table) == {"": len(ids)}
+    (folder,) = work_root.glob("work/*/files")
+    names = [f.name for f in folder.iterdir()]
+    assert len(names) == len(ids)
+    assert all(len(name) < 120 and name.isascii() and "/" not in name for name in names)
+    after = {f for f in work_root.rglob("*") if "work" not in f.parts and "out0" not in f.parts}
+    assert {f.name for f in after - before} == {"definition.yaml"}
+    text = (work_root / "out0" / "manifest.csv").read_text()
+    assert text.count("\n") == len(ids) + 1
+    assert "\x1b" not in text
+
+
+def test_addresses_elsewhere_are_not_fetched(run: Run) -> None:
+    addresses = ["file:///etc/passwd", "http://169.254.169.254/latest/", "http://localhost:1/x.png"]
+    addresses += ["ftp://127.0.0.1/x.png", "ytdl:https://example.org/x", "text:hello", "http://[::1", "x"]
+    store = cards(1)
+    for number, address in enumerate(addresses, 1):
+        store.add(number, file_url=address)
+    with gallery(store) as (url, faults):
+        expected = {"": 1, "download failed: other host": len(addresses)}
+        assert reasons(run({"a": {"url": f"{url}a"}})) == expected
+        assert files_of(faults) == {"0.png": 1}
+
+
+def test_hosts_of_a_source_can_be_added() -> None:
+    hosts = gallerydl.hosts_of("https://www.deviantart.com/tag/elf", "cdn.example.org")
+    for link, good in {
+        "https://images-wixmp-ed30a.wixmp.com/f/x.png": True,
+        "https://www.deviantart.com/x": True,
+        "https://cdn.example.org/x.png": True,
+        "https://evilwixmp.com/x.png": False,
+        "https://wixmp.com@evil.org/x.png": False,
+        "https://deviantart.com.evil.org/x": False,
+        "file://deviantart.com/etc/passwd": False,
+    }.items():
+        assert gallerydl.allowed(link, hosts) == good, link
+
+
+def test_a_decompression_bomb_does_not_go_off(run: Run, work_root: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    side = 20_000
+    header = side.to_bytes(4, "big") * 2 + bytes([1, 0, 0, 0, 0])
+    pixels = zlib.compress(bytes((side // 8 + 1) * side), 1)
+    store = cards(2)
+    store.files["1.png"] = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    with gallery(store) as (url, _):
+        assert reasons(run({"a": {"url": f"{url}a"}})) == {"": 2}
+    refused = []
+    for path in (work_root / "out0" / "images").iterdir():
+        try:
+            load_rgb(path)
+        except ImageError as error:
+            refused.append(str(error))
+    assert len(refused) == 1
+
+
+# --- provenance and opt-outs -------------------------------------------------------------------------------
+
+
+def test_every_image_is_accounted_for(run: Run) -> None:
+    store = cards(1)
+    store.add(1, license="CC-BY-4.0")
+    with gallery(store) as (url, _):
+        address = url.removeprefix("moebooru:").split("/post")[0]
+        table = run({"a": {"url": f"{url}a", "licence": "all rights reserved"}})
+    rows = {row["title"]: row for row in table.to_dict("records")}
+    expected = {
+        "status": "kept",
+        "source": "a",
+        "artist": "anna",
+        "licence": "CC-BY-4.0",
+        "tags": "a",
+        "posted": "2020-09-13T12:26:41",
+        "rendition": "original",
+        "gallery_dl": gallerydl.VERSION,
+        "file_url": scrape.DEMO + "image/1.png",
+    }
+    assert address
+    assert expected.items() <= rows["card 1"].items()
+    assert rows["card 0"]["licence"] == "all rights reserved"
+    assert list(table.columns) == [name for name in manifest.COLUMNS if name in table.columns]
+
+
+def test_opt_outs_are_respected_and_counted(run: Run, work_root: Path) -> None:
+    store = cards(3)
+    store.add(3, noai=True)
+    store.add(4, tags="a NoAI fan_art")
+    store.add(5)
+    marked = Fault("marked", only=frozenset({"5.png"}), text="noai, noimageai")
+    with gallery(store, marked) as (url, faults):
+        source = {"url": f"{url}a"}
+        for _ in range(2):
+            assert reasons(run({"a": source})) == {"": 3, "opted out": 3}
+        # what the list tells is not fetched; a mark of the file is seen with the file, once, and the file is removed
+        assert files_of(faults) == {"0.png": 1, "1.png": 1, "2.png": 1, "5.png": 1}
+        assert len(stored(work_root)) == 3
+        assert reasons(run({"a": source | {"noai": "ignore"}})) == {"": 6}
+
+
+def test_a_source_of_marked_files_alone_is_left(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(collecting, "MARKED", 3)
+    store = cards(9)
+    only = frozenset(f"{n}.png" for n in range(9)) - {"1.png"}
+    with gallery(store, Fault("marked", only=only, text="noai")) as (url, faults):
+        assert reasons(run({"a": {"url": f"{url}a", "limit": 8}})) == {"": 1, "opted out": 4}
+        assert len(files_of(faults)) == 5  # the one that is not marked began the count anew
+    assert "a: 3 files in a row are marked against such use" in capsys.readouterr().err
+
+
+def test_an_opt_out_that_comes_later_removes_the_file(run: Run, work_root: Path) -> None:
+    store = cards(3)
+    with gallery(store) as (url, _):
+        run({"a": {"url": f"{url}a"}})
+        store.posts[1]["noai"] = True
+        assert reasons(run({"a": {"url": f"{url}a"}})) == {"": 2, "opted out": 1}
+    assert len(stored(work_root)) == 2
+
+
+def test_opt_outs_do_not_count_towards_the_limit(run: Run) -> None:
+    store = cards(2)
+    store.posts[0]["noai"] = True
+    for number in range(2, 6):
+        store.add(number)
+    with gallery(store) as (url, faults):
+        assert reasons(run({"a": {"url": f"{url}a", "limit": 3}})) == {"": 3, "opted out": 1}
+        assert files_of(faults) == {"1.png": 1, "2.png": 1, "3.png": 1}
+
+
+# --- budgets, turns, limits --------------------------------------------------------------------------------
+
+
+def test_a_budget_ends_the_run_and_says_when_to_go_on(run: Run) -> None:
+    with gallery(cards(6)) as (url, faults):
+        source = {"a": {"url": f"{url}a", "per_day": 2, "per_hour": 4}}
+        for _ in range(2):
+            with pytest.raises(Unfinished, match=r"a: 2 images; missing: .*the budget of 4 per hour and 2 per day"):
+                run(source, Patience(minutes=5))
+        assert sum(files_of(faults).values()) == 2
+
+
+def test_a_budget_holds_in_every_window(run: Run, work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "HOUR_S", 0.7)
+    with gallery(cards(9)) as (url, _):
+        assert reasons(run({"a": {"url": f"{url}a", "per_hour": 4}})) == {"": 9}
+    begun = Journal.load(next(work_root.glob("work/*/journal.jsonl"))).begun
+    assert len(begun) == 9
+    assert all(later - earlier >= 0.7 for earlier, later in zip(begun, begun[4:], strict=False))
+
+
+def test_the_wall_clock_ends_a_run_that_the_next_one_completes(run: Run) -> None:
+    with gallery(cards(40)) as (url, faults):
+        source = {"a": {"url": f"{url}a", "pause": "0.2"}}
+        with pytest.raises(Unfinished, match=r"a: \d+ images; missing"):
+            run(source, Patience(minutes=0.03))
+        before = files_of(faults)
+        assert 0 < len(before) < 40
+        assert reasons(run({"a": {"url": f"{url}a"}})) == {"": 40}
+        assert files_of(faults) == {f"{n}.png": 1 for n in range(40)}
+
+
+def test_a_blocked_site_does_not_stop_another_and_can_be_accepted(run: Run, work_root: Path) -> None:
+    store = cards(5)
+    for number in range(5, 10):
+        store.add(number, "b")
+    blocked = Fault("status", only=frozenset(f"{n}.png" for n in range(2, 5)), status=429)
+    patience = Patience(minutes=1, first_wait=0.05, longest_wait=0.1, strikes=3, tries=9)
+    with gallery(store, blocked) as (url, faults):
+        other = url.replace("127.0.0.1", "localhost")
+        sources = {"a": {"url": f"{url}a"}, "b": {"url": f"{other}b"}}
+        with pytest.raises(Unfinished) as caught:
+            run(sources, patience)
+        first, *lines = str(caught.value).splitlines()
+        assert "not complete, nothing is lost" in first
+        assert "a: 2 images; missing: 3 rate limited" in lines[0]
+        assert lines[1].strip() == "b: 5 images, complete"
+        with pytest.raises(UserError, match="found 'c' as a source to accept, need one of a, b, all"):
+            run(sources, patience, ("c",))
+        table = run(sources, patience, ("a",))
+        assert reasons(table) == {"": 7, "download failed: rate limited": 3}
+        report = json.loads(next(work_root.glob("out*/report.json")).read_text())
+        assert report["unfinished"] == {"a": 3}
+        faults.faults.clear()
+        assert reasons(run(sources, patience)) == {"": 10}
+        assert set(files_of(faults).values()) == {1}
+
+
+def test_sources_of_one_site_take_turns(run: Run) -> None:
+    store = cards(6)
+    for number in range(6, 12):
+        store.add(number, "b")
+    with gallery(store) as (url, faults):
+        run({"a": {"url": f"{url}a"}, "b": {"url": f"{url}b"}})
+        order = [name for on, name in faults.served if on == "file"]
+    turns = ["ab"[int(name.removesuffix(".png")) >= 6] for name in order]
+    assert sum(one != other for one, other in pairwise(turns)) >= 9
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"per_day": 0}, r"sources\.a\.per_day: found 0, need a whole number or null from 1 up"),
+        ({"pause": "soon"}, r"sources\.a\.pause: found 'soon', need seconds"),
+        ({"options": "x"}, r"sources\.a\.options: found 'x', need a mapping or null"),
+        ({"noai": "never"}, r"sources\.a\.noai: found 'never', need one of respect, ignore"),
+    ],
+)
+def test_impossible_definitions_are_refused(run: Run, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run({"a": {"url": "https://example.org/x"} | given})
+
+
+# --- interruptions -----------------------------------------------------------------------------------------
+
+DRIVER = """
+import os, sys
+from pathlib import Path
+from semireal import stage
+from semireal.collect import gallerydl, scrape
+from semireal.collect.collector import Patience
+gallerydl.RETRIES = 0
+def main():
+    out = Path(sys.argv[1]); out.mkdir()
+    patience = Patience(minutes=1, first_wait=0.05, longest_wait=0.2, tries=5)
+    scrape.run(Path("definition.yaml"), out, Path("work"), patience)
+stage.run(main)
+"""
+
+
+class Scraper:
+    """The scraper as a program of its own, in the work directory of the test."""
+
+    def __init__(self, root: Path, sources: dict[str, Any]) -> None:
+        self.root, self.runs = root, 0
+        (root / "work").mkdir()
+        (root / "driver.py").write_text(DRIVER)
+        definition_of(root, sources)
+
+    def start(self) -> "subprocess.Popen[str]":
+        self.runs += 1
+        return subprocess.Popen(
+            [sys.executable, "driver.py", f"out{self.runs}"],
+            cwd=self.root,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def until_stored(root: Path, goal: int, process: "subprocess.Popen[str]") -> None:
+    until(lambda: len(stored(root)) >= goal or process.poll() is not None)
+
+
+@pytest.mark.slow
+def test_twenty_kills_lose_nothing_and_fetch_nothing_twice(work_root: Path) -> None:
+    rng = np.random.default_rng(0)
+    store = cards(150)
+    for number in range(150, 200):
+        store.add(number, "b")
+    bad = Fault("status", only=frozenset({"7.png", "160.png"}), times=3, status=503)
+    slow = Fault("slow", only=frozenset(f"{n}.png" for n in range(0, 200, 9)), seconds=0.05)
+    with gallery(store, bad, slow) as (url, faults):
+        sources = {"a": {"url": f"{url}a"}, "b": {"url": f"{url.replace('127.0.0.1', 'localhost')}b"}}
+        scraper = Scraper(work_root, sources)
+        sent_when_stored: dict[str, int] = {}
+        for _ in range(20):
+            stored_before = len(stored(work_root))
+            process = scraper.start()
+            # somewhere between the start and a few images later: also while it starts, lists, or writes
+            goal = stored_before + int(rng.integers(0, 10))
+            until_stored(work_root, goal, process)
+            time.sleep(float(rng.uniform(0, 0.05)))
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            time.sleep(0.05)
+            sent = files_of(faults)
+            here = {f"{f.stem.split('_')[-2]}.png" for f in stored(work_root)}  # the name ends in id and hash
+            sent_when_stored = {name: sent[name] for name in here} | sent_when_stored
+            assert set(sent_when_stored) == here
+        assert len(stored(work_root)) < 200
+        process = scraper.start()
+        _, messages = process.communicate(timeout=60)
+        assert process.returncode == 0, messages
+        assert reasons(manifest.read(work_root / f"out{scraper.runs}")) == {"": 200}
+        assert len(manifest.read_kept(work_root / f"out{scraper.runs}")) == 200
+        sent = files_of(faults)
+        # what was stored is not sent again; only what was under way at a kill may be, one image per source
+        assert all(sent[name] == count for name, count in sent_when_stored.items())
+        assert sum(sent.values()) - 200 <= 2 * 20
+
+
+def test_the_stage_has_an_exit_code_for_a_pause_and_one_for_mistakes(work_root: Path) -> None:
+    folder = work_root / "experiments/sources/web"
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / takedowns.FILE, work_root / takedowns.FILE)
+
+    def stage(**env: str) -> tuple[int, str]:
+        command = [sys.executable, str(ROOT / "stages/scrape.py"), "web/x"]
+        env = os.environ | {"PYTHONPATH": str(ROOT / "src")} | env
+        done = subprocess.run(command, cwd=work_root, env=env, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    with gallery(cards(4)) as (url, faults):
+        definition_of(folder, {"a": {"url": f"{url}a", "per_day": 3}}).rename(folder / "x.yaml")
+        code, messages = stage()
+        assert code == os.EX_TEMPFAIL
+        assert "a: 3 images; missing: 1 not tried yet" in messages
+        assert "the budget of 3 per day is used up" in messages
+        assert not (work_root / "data/raw/web/x").exists()
+        code, messages = stage(SEMIREAL_SCRAPE_MINUTES="soon")
+        assert code == 2
+        assert "SEMIREAL_SCRAPE_MINUTES: found 'soon', need a number of minutes" in messages
+        code, messages = stage(SEMIREAL_SCRAPE_ACCEPT="a", SEMIREAL_SCRAPE_MINUTES="1")
+        assert code == 0, messages
+        assert reasons(manifest.read(work_root / "data/raw/web/x")) == {"": 3, "download failed: not tried": 1}
+        assert sum(files_of(faults).values()) == 3
+
+
+def test_a_killed_scraper_leaves_no_child(work_root: Path) -> None:
+    with gallery(cards(3), Fault("hang", only=frozenset({"1.png"}), seconds=20)) as (url, faults):
+        process = Scraper(work_root, {"a": {"url": f"{url}a"}}).start()
+        until(lambda: faults.asked["file", "1.png"])
+        (child,) = children_of(process.pid)
+        assert b"gallery_dl" in Path(f"/proc/{child}/cmdline").read_bytes()
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        until(lambda: not Path(f"/proc/{child}").exists(), 2)
+
+
+def test_gallery_dl_ends_when_nobody_answers(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other systems than Linux rely on."""
+    monkeypatch.setattr(gallerydl, "_LIBC", None)
+    source = scrape.load_sources(definition_of(work_root, {"a": {"url": "x"}}))["a"]
+    with gallery(cards(3)) as (url, faults):
+        config = gallerydl.configuration(source, work_root / "files")
+        child = gallerydl.Child(f"{url}a", config, ["127.0.0.1"], {}, work_root / "log")
+        events: list[gallerydl.Event] = []
+        while not events:
+            events += child.events()
+        assert isinstance(events[0], gallerydl.Ask)
+        assert child.process.stdin is not None
+        child.process.stdin.close()
+        assert child.process.wait(5) == 32
+        child.close()
+        assert not files_of(faults)
+
+
+def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(work_root: Path) -> None:
+    with gallery(cards(40), Fault("slow", seconds=0.1)) as (url, faults):
+        scraper = Scraper(work_root, {"a": {"url": f"{url}a"}})
+        process = scraper.start()
+        until(lambda: len(stored(work_root)) >= 4)
+        process.send_signal(signal.SIGINT)
+        _, messages = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert "interrupted; the same command goes on" in messages
+        assert "Traceback" not in messages
+        faults.faults.clear()
+        process = scraper.start()
+        _, messages = process.communicate(timeout=30)
+        assert process.returncode == 0, messages
+        assert files_of(faults) == {f"{n}.png": 1 for n in range(40)}
+
+
+def test_the_end_of_the_disk_loses_nothing(run: Run, work_root: Path) -> None:
+    work = work_root / "work"
+    work.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(work)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small file system")
+    try:
+        store = cards(30)
+        store.files = {f"{n}.png": card(n, 96) for n in range(30)}  # 27 kB each
+        with gallery(store) as (url, faults):
+            with pytest.raises(Unfinished, match=r"the disk is full .* make room, and the same command goes on"):
+                run({"a": {"url": f"{url}a"}})
+            here = {f.name for f in stored(work_root)}
+            assert 5 < len(here) < 30
+            subprocess.run(["mount", "-o", "remount,size=4m", str(work)], check=True)
+            assert reasons(run({"a": {"url": f"{url}a"}})) == {"": 30}
+            # the one that found no room was sent whole, perhaps
+            assert sum(files_of(faults).values()) <= 31
+    finally:
+        subprocess.run(["umount", "-l", str(work)], check=True)
+
+
+def test_half_a_line_of_a_journal_is_dropped(tmp_path: Path) -> None:
+    journal = Journal.load(tmp_path / "journal.jsonl")
+    journal.add("listed", "x", row={"title": "x"})
+    journal.add("failed", "x", kind="gone")
+    whole = journal.path.read_bytes()
+    for length in range(len(whole)):
+        journal.path.write_bytes(whole[:length])
+        found = Journal.load(journal.path)
+        assert len(found.rows) + len(found.failures) == whole[:length].count(b"\n")
+        found.add("listed", "y", row={})
+        assert "y" in Journal.load(journal.path).rows
+    journal.path.write_bytes(whole.replace(b"failed", b"\0" * 6) + bytes(9) + b"\n" + whole)
+    assert Journal.load(journal.path).failures == {"x": ("gone", 1)}
+
+
+# --- secrets -----------------------------------------------------------------------------------------------
+
+SECRET = "Zx9-correct+horse/battery-7"
+
+
+def test_a_secret_appears_nowhere(work_root: Path) -> None:
+    secrets = work_root / "secrets.yaml"
+    secrets.write_text(yaml.safe_dump({"moebooru": {"url": "sample_url", "password": SECRET}}))
+    secrets.chmod(0o600)
+    store = Cards()
+    for number in range(6):  # the site repeats the secret, and gallery-dl complains about an address with it
+        file = f"/image/{number}.png"
+        sample = file if number else f"/image/none.png?key={SECRET}"
+        store.add(number, title=f"for {SECRET}", file_url="file:///no", sample_url=sample)
+    with gallery(store, Fault("slow", only=frozenset({"3.png"}), seconds=1)) as (url, faults):
+        process = Scraper(work_root, {"a": {"url": f"{url}a"}}).start()
+        until(lambda: faults.asked["file", "3.png"])
+        commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+        assert any(b"gallery_dl" in command for command in commands)
+        assert SECRET.encode() not in b"".join(commands)
+        assert_nowhere(work_root)
+        _, messages = process.communicate(timeout=20)
+    assert process.returncode == 0, messages
+    table = manifest.read(work_root / "out1")
+    assert reasons(table) == {"": 5, "download failed: gone": 1}  # by sample_url: the options were used
+    assert set(table["title"]) == {"for ***"}
+    assert SECRET not in messages
+    assert_nowhere(work_root)
+
+
+def assert_nowhere(root: Path) -> None:
+    """The secret, plain or as in an address, is in no file but its own."""
+    written = [SECRET, quote(SECRET, safe=""), quote(SECRET)]
+    files = [f for f in root.rglob("*") if f.is_file() and f.name != "secrets.yaml"]
+    assert any(f.name == "gallery-dl.log" for f in files) or files
+    for file in files:
+        text = file.read_bytes().decode(errors="replace")
+        assert not any(form in text for form in written), file
+
+
+def test_secrets_that_others_may_read_are_refused(run: Run, work_root: Path) -> None:
+    (work_root / "secrets.yaml").write_text("deviantart: {client-id: 1}")
+    (work_root / "secrets.yaml").chmod(0o644)
+    with pytest.raises(UserError, match=r"other users of this machine may read it. Run `chmod 600"):
+        run({"a": {"url": "https://example.org/x"}})
+    (work_root / "secrets.yaml").chmod(0o600)
+    (work_root / "secrets.yaml").write_text("deviantart")
+    with pytest.raises(UserError, match="need a mapping of sites to options"):
+        run({"a": {"url": "https://example.org/x"}})
+
+
+def test_what_decides_where_files_go_cannot_be_overridden(work_root: Path) -> None:
+    options = {"moebooru": {"filename": "x", "file-filter": "True", "base-directory": "/", "timeout": 1}}
+    source = scrape.load_sources(definition_of(work_root, {"a": {"url": "x", "pause": "2-4", "options": options}}))["a"]
+    config = gallerydl.configuration(source, Path("files"), {"moebooru": {"password": "p"}, "pixiv": {"a": 1}})
+    assert config["extractor"] == {
+        "sleep": "2-4",
+        "sleep-request": "2-4",
+        "moebooru": options["moebooru"] | {"password": "p"},
+        "pixiv": {"a": 1},
+    }
+    # gallery-dl takes what stands at the top before anything else
+    assert {"filename", "file-filter", "base-directory", "directory"} <= set(config)
+
+
+# --- a thousand --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_thousand_images_over_three_sources(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "HOUR_S", 1)
+    store = Cards()
+    for number in range(1000):
+        flags = {"noai": True} if number % 100 == 50 else {}
+        store.add(number, "abc"[number % 3], **flags)
+
+    def some(start: int, step: int) -> frozenset[str]:
+        return frozenset(f"{n}.png" for n in range(start, 1000, step))
+
+    faults = [
+        Fault("status", only=some(13, 200), status=404),
+        Fault("status", only=some(27, 100), times=1, status=503),
+        Fault("status", only=some(31, 200), times=1, status=429),
+        Fault("truncate", only=some(44, 200), times=1),
+        Fault("drop", only=some(66, 200), times=1),
+        Fault("page", only=some(89, 500)),
+        Fault("marked", only=some(95, 250), text="noai"),
+        Fault("status", "list", only=frozenset({"a 2"}), times=1, status=429),
+        Fault("challenge", "list", only=frozenset({"b 3"}), times=1),
+    ]
+    patience = replace(HASTY, strikes=5, tries=4)
+    with gallery(store, *faults) as (url, counts):
+        other = url.replace("127.0.0.1", "localhost")
+        sources = {"a": {"url": f"{url}a"}, "b": {"url": f"{url}b"}, "c": {"url": f"{other}c"}}
+        table = run({name: source | {"per_hour": 90} for name, source in sources.items()}, patience)
+        found = reasons(table)
+        # ten say so in the list, four in a header
+        failed = {"download failed: gone": 5, "download failed": 2}
+        assert found == failed | {"opted out": 10 + 4, "": 1000 - 14 - 7}
+        sent = files_of(counts)
+        assert set(sent.values()) == {1}
+        assert len(sent) == found[""] + 4  # those with a mark were seen, and removed

@@ -1,0 +1,152 @@
+"""scrape with the real gallery-dl against the embedded gallery on loopback, and with folders."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from conftest import ROOT, texture
+from semireal import manifest
+from semireal.collect import scrape, takedowns
+from semireal.errors import UserError
+
+
+@pytest.fixture
+def collect(work_root: Path) -> Callable[..., Path]:
+    """Write a definition, run scrape with it, return the collection."""
+
+    def run(sources: dict[str, Any], name: str = "out") -> Path:
+        definition = work_root / "definition.yaml"
+        definition.write_text(yaml.safe_dump({"sources": sources}))
+        out, work = work_root / name, work_root / "work"
+        out.mkdir()
+        work.mkdir(exist_ok=True)
+        scrape.run(definition, out, work)
+        return out
+
+    return run
+
+
+def folder_of(root: Path, name: str, count: int) -> dict[str, Any]:
+    (root / name).mkdir()
+    for n in range(count):
+        Image.fromarray(texture(n)).save(root / name / f"{n}.png")
+    return {"folder": str(root / name), "domain": "photo"}
+
+
+def test_folders_become_a_collection(collect: Callable[..., Path], work_root: Path) -> None:
+    photos = folder_of(work_root, "mine", 3)
+    (work_root / "mine" / ".hidden").touch()
+    (work_root / "mine" / "copy.png").write_bytes((work_root / "mine" / "1.png").read_bytes())
+    out = collect({"a": photos, "b": folder_of(work_root, "more", 4) | {"domain": "portrait", "limit": 4}})
+    table = manifest.read(out)
+    kept = manifest.read_kept(out)
+    # the second folder starts with the same three pictures
+    assert json.loads((out / "report.json").read_text()) == {
+        "in": 8,
+        "kept": 4,
+        "rejected": {"same file": 4},
+        "domain": {"photo": 3, "portrait": 1},
+        "source": {"a": 3, "b": 1},
+    }
+    assert sorted(f"images/{f.name}" for f in (out / "images").iterdir()) == sorted(row["file"] for row in kept)
+    assert all(row["sha256"].startswith(row["id"]) for row in kept)
+    assert str(work_root) not in table.to_csv()
+
+
+def test_a_source_may_have_both_domains(collect: Callable[..., Path], work_root: Path) -> None:
+    out = collect({"a": folder_of(work_root, "mixed", 2) | {"domain": "auto"}})
+    assert [row["domain"] for row in manifest.read_kept(out)] == ["auto", "auto"]
+
+
+def test_demo_gallery_through_gallery_dl(collect: Callable[..., Path]) -> None:
+    sources = {"photos": {"url": "demo:geralt+photo+limit:12", "domain": "photo", "limit": 10}}
+    out = collect(sources)
+    rows = manifest.read(out).to_dict("records")
+    assert len(rows) == 10
+    assert sum(row["status"] == "kept" for row in rows) >= 8
+    for row in rows:
+        assert "photo" in row["tags"].split()
+        assert row["artist"]
+        assert row["licence"]
+        assert row["page_url"].startswith("https://gallery.invalid/")
+        assert row["file_url"].startswith("demo:image/")
+    assert "127.0.0.1" not in (out / "manifest.csv").read_text()
+    # the same again fetches nothing and gives the same bytes
+    fetched = {f: f.stat().st_mtime_ns for f in out.parent.glob("work/photos-*/files/*")}
+    assert len(fetched) >= 8
+    again = collect(sources, "again")
+    assert (again / "manifest.csv").read_bytes() == (out / "manifest.csv").read_bytes()
+    assert all(f.stat().st_mtime_ns == time for f, time in fetched.items())
+
+
+def test_a_lower_limit_takes_less_and_a_higher_one_more(collect: Callable[..., Path]) -> None:
+    source = {"url": "demo:elf+photo+limit:12", "domain": "photo"}
+    counts = [len(manifest.read(collect({"a": source | {"limit": n}}, f"out{n}"))) for n in (6, 3, 9)]
+    assert counts == [6, 3, 9]
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ({}, "need `sources:`"),
+        (
+            {"a": {"url": "demo:elf"}},
+            r"sources\.a\.domain: found None, need one of photo, portrait|missing parameter",
+        ),
+        ({"a": {"domain": "photo"}}, "need either url or folder"),
+        ({"a": {"domain": "photo", "url": "demo:elf", "folder": "x"}}, "need either url or folder"),
+        ({"a": {"domain": "paint", "url": "demo:elf"}}, r"sources\.a\.domain: found 'paint'"),
+        ({"a": {"domain": "photo", "url": "demo:elf", "limit": 0}}, r"sources\.a\.limit: found 0"),
+        ({"a b": {"domain": "photo", "url": "demo:elf"}}, "name of a source"),
+        ({"a": {"domain": "photo", "folder": "no/such"}}, "folder no/such not found"),
+        ({"a": {"domain": "photo", "url": "https://example.invalid/x"}}, "no site that gallery-dl knows"),
+    ],
+)
+def test_bad_sources_are_one_clear_line(collect: Callable[..., Path], sources: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        collect(sources)
+    assert "\n" not in str(caught.value)
+
+
+def test_empty_source_is_an_error(collect: Callable[..., Path], work_root: Path) -> None:
+    with pytest.raises(UserError, match=r"scrape: none of 0 images kept \(no input\)"):
+        collect({"a": folder_of(work_root, "empty", 0)})
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(work_root: Path) -> None:
+    """kill -9 in the middle; the same command completes, and what was there is not fetched again."""
+    definition = work_root / "experiments" / "sources" / "demo" / "x.yaml"
+    definition.parent.mkdir(parents=True)
+    shutil.copy(ROOT / takedowns.FILE, work_root / takedowns.FILE)
+    source = {"url": "demo:elf+portrait+limit:24", "domain": "portrait", "limit": None}
+    definition.write_text(yaml.safe_dump({"sources": {"a": source}}))
+    command = [sys.executable, str(ROOT / "stages" / "scrape.py"), "demo/x"]
+    process = subprocess.Popen(command, cwd=work_root, stderr=subprocess.DEVNULL, start_new_session=True)
+    key = scrape.source_key(scrape.load_sources(definition)["a"])
+    files = work_root / ".work" / "scrape" / "demo" / "x" / f"a-{key}" / "files"
+    deadline = time.monotonic() + 60
+    while not (files.is_dir() and len(list(files.glob("*.jpg"))) >= 3):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {f.name: f.stat().st_mtime_ns for f in files.iterdir() if f.suffix != ".part"}
+    assert not (work_root / "data/raw/demo/x").exists()
+    subprocess.run(command, cwd=work_root, check=True, stderr=subprocess.DEVNULL)
+    after = {f.name: f.stat().st_mtime_ns for f in files.iterdir()}
+    # the file being written at the kill may be fetched again, no other
+    assert sum(after.get(name) != mtime for name, mtime in before.items()) <= 1
+    assert len(manifest.read(work_root / "data/raw/demo/x")) == 24

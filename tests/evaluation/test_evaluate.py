@@ -1,0 +1,354 @@
+import json
+import runpy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from conftest import ROOT, texture
+from semireal import images, params
+from semireal.errors import UserError
+from semireal.evaluation import evaluate, measures
+from semireal.metrics import distances, features, inception
+from semireal.metrics.extractors import Extractor
+from semireal.params import Params
+from semireal.stylegan2 import Config, Generator, save_networks
+from semireal.stylegan2.networks import build_generator
+from semireal.training import sample
+from semireal.vision import weights
+
+CPU = torch.device("cpu")
+SETTINGS = measures.Settings(neighbours=3, rounds=200, seed=0)
+
+
+def pictures(start: int, count: int, size: int = 32) -> images.Pixels:
+    return np.stack([texture(n, size, size) for n in range(start, start + count)])
+
+
+@pytest.fixture(scope="module")
+def net() -> features.R64:
+    return features.r64()
+
+
+def test_r64_is_the_same_net_each_time(net: features.R64) -> None:
+    state = torch.random.get_rng_state()
+    other = features.R64()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    x = pictures(0, 3)
+    assert np.array_equal(features.extract(net, x, CPU), features.extract(other, x, CPU))
+    assert features.extract(net, x, CPU).shape == (3, 64)
+
+
+def test_features_do_not_depend_on_the_batch(net: features.R64) -> None:
+    x = pictures(0, 40)
+    whole = features.extract(net, x, CPU)
+    assert np.allclose(whole[35:36], features.extract(net, x[35:36], CPU), rtol=1e-4, atol=1e-4)
+
+
+def values_of(seen: measures.Seen) -> dict[str, float]:
+    """The measures at psi = 1 against the whole set."""
+    found = measures.of_set(seen, 1.0, SETTINGS)
+    return {m.measure: m.value for m in found if m.against in ("dataset", "photo and portrait")}
+
+
+def seen_of(
+    real: distances.Features, fake: distances.Features, domain: list[str], suffix: str = "_r64"
+) -> measures.Seen:
+    """A training set, all of it trained on, and the images of psi = 1."""
+    extractor = Extractor("stand-in", suffix, (), lambda shown, at: np.zeros((len(shown), 1)), real.shape[1])
+    return measures.Seen(extractor, real, real, {1.0: fake}, {}, domain, np.ones(len(real), dtype=bool))
+
+
+def test_offline_metrics_rank_sets_sensibly(net: features.R64) -> None:
+    real, same = pictures(0, 24), pictures(30, 24)
+    darker = (same * 0.6).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, same.shape, dtype=np.uint8)
+    x, *others = (features.extract(net, shown, CPU) for shown in (real, same, darker, noise))
+    ranked = [values_of(seen_of(x, fake, ["photo"] * 24)) for fake in (x, *others)]
+    for key in ("frechet_r64", "kernel_r64"):
+        values = [found[key] for found in ranked]
+        assert values == sorted(values), key
+    identical = ranked[0]
+    assert identical["frechet_r64"] == pytest.approx(0, abs=1e-6)
+    assert identical["kernel_r64"] <= 0  # unbiased, and so below 0 for a set against itself
+    for key in ("precision_r64", "recall_r64", "coverage_r64"):
+        assert identical[key] == 1, key
+    assert identical["diversity_r64"] == pytest.approx(1)
+
+
+def test_order_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(40, 12)), rng.normal(0.4, 1, (30, 12))
+    real[::2] += 1.5
+    domain = ["photo", "portrait"] * 20
+    order = rng.permutation(40)
+    one = values_of(seen_of(real, fake, domain))
+    assert 0 < one["blend_r64"] < 1
+    other = values_of(seen_of(real[order], fake[::-1], [domain[n] for n in order]))
+    assert one == pytest.approx(other, rel=1e-9)
+
+
+def test_real_faces_rank_and_blend_sensibly(net: features.R64, shared: Path) -> None:
+    """Two halves of the photos < photos against paintings < photos against noise; and where a held-out set is."""
+
+    def some(kind: str, step: int) -> images.Pixels:
+        files = sorted((shared / "faces" / kind).iterdir())[step::4][:30]
+        squares = [img[: min(img.shape[:2]), : min(img.shape[:2])] for img in map(images.load_rgb, files)]
+        return np.stack([images.resize(img, 64) for img in squares])
+
+    shown = [some("photo", 0), some("photo", 2), some("portrait", 0), some("portrait", 2)]
+    noise = np.random.default_rng(0).integers(0, 256, shown[0].shape, dtype=np.uint8)
+    photos, new_photos, paintings, new_paintings, noisy = (
+        features.extract(net, some_shown, CPU) for some_shown in (*shown, noise)
+    )
+    distances = [distances.frechet(photos, y) for y in (new_photos, paintings, noisy)]
+    assert distances == sorted(distances)
+    real, domain = np.concatenate([photos, paintings]), ["photo"] * len(photos) + ["portrait"] * len(paintings)
+    half = np.concatenate([new_photos[::2], new_paintings[::2]])
+    low, middle, high = (
+        values_of(seen_of(real, fake, domain))["blend_r64"] for fake in (new_paintings, half, new_photos)
+    )
+    assert low < 0.25
+    assert high > 0.75
+    assert middle == pytest.approx(0.5, abs=0.2)
+
+
+def test_fewer_images_a_larger_frechet_distance() -> None:
+    """The bias is seen, and the extrapolation takes most of it away: the truth is 0."""
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(4000, 20)), rng.normal(size=(400, 20))
+    seen = seen_of(real, fake, ["photo"] * 4000, "_g")
+    rows, limit = measures.by_size(seen, SETTINGS)
+    values = [row["value"] for row in rows]
+    assert [row["images"] for row in rows] == sorted(row["images"] for row in rows)
+    assert values == sorted(values, reverse=True)
+    assert values[-1] == distances.frechet(real, fake)
+    assert abs(limit.value) < values[-1] / 3
+    floor = {m.measure: m for m in measures.real_halves(seen, SETTINGS)}
+    assert floor["frechet_g"].real_images == 2000
+    assert 0 < floor["frechet_g"].value < values[-1]
+
+
+# --- the stage -----------------------------------------------------------------------------------------------------
+
+
+class Workspace:
+    """A folder as stage evaluate finds it: tiny generator, dataset, samples, funnel and parameters."""
+
+    def __init__(self, root: Path, make_dataset: Callable[..., Path]) -> None:
+        self.root, self.make = root, make_dataset
+        config = Config(img_resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
+        self.generator = root / "models/generator.safetensors"
+        self.generator.parent.mkdir()
+        save_networks(self.generator, config, build_generator(config, 0).state_dict(), None, {})
+        (root / "results/samples/images").mkdir(parents=True)
+        images.save_png(root / "results/samples/images/seed00000.png", texture(0))
+        (root / "results/funnel").mkdir()
+        (root / "results/funnel/funnel.json").write_text('{"raw": 50, "de-duplicated": 26}')
+
+    def params(self, **evaluation: Any) -> Params:
+        """Those of the repository, tiny."""
+        given = params.load(ROOT / "params.yaml")
+        small: dict[str, Any] = {"images": 24, "psi_images": 8, "psis": (0.5, 1.0), "resamples": 20} | evaluation
+        return replace(given, train=replace(given.train, resolution=16), evaluate=replace(given.evaluate, **small))
+
+    def run(self, data: Path, given: Params) -> tuple[dict[str, float], Path]:
+        """Numbers and folder of an evaluation."""
+        out = self.root / f"out{len(list(self.root.glob('out*')))}"
+        out.mkdir()
+        results = self.root / "results"
+        found = evaluate.run(self.generator, data, results / "samples", results / "funnel/funnel.json", out, given)
+        return found, out
+
+
+@pytest.fixture
+def workspace(work_root: Path, make_dataset: Callable[..., Path]) -> Workspace:
+    return Workspace(work_root, make_dataset)
+
+
+def mixed(count: int, start: int = 0) -> list[tuple[images.Pixels, dict[str, Any]]]:
+    """Bright photos and dark portraits in turns."""
+    shown = [(texture(n, 32, 32), "photo") for n in range(start, start + count)]
+    return [
+        (img // 3, {"domain": "portrait"}) if n % 2 else (img, {"domain": kind}) for n, (img, kind) in enumerate(shown)
+    ]
+
+
+def test_run_writes_what_it_promises(workspace: Workspace) -> None:
+    found, out = workspace.run(workspace.make("set", mixed(26)), workspace.params())
+    assert set(found) == {
+        *("frechet_r64", "kernel_r64", "precision_r64", "recall_r64", "blend_r64", "diversity_r64"),
+        *("copies", "near_copies_r64", "face_rate", "yield", "real_images", "real_photos", "generated_images"),
+    }
+    assert (found["real_images"], found["real_photos"], found["generated_images"]) == (26, 13, 24)
+    assert (found["face_rate"], found["yield"]) == (0, 0.52)
+    content = json.loads((out / "evaluation.json").read_text())
+    assert content["counts"]["trained_portrait"] == 13
+    table = pd.read_csv(out / "measures.csv")
+    assert len(table) == len(content["measures"])
+    assert set(table["psi"].dropna()) == {0.5, 1.0}
+    assert set(table["against"]) >= {"dataset", "photo", "portrait", "training images", "real halves"}
+    bounded = table.dropna(subset=["low"])
+    shares = bounded[bounded["interval"].str.startswith("Wilson")]
+    assert len(shares) >= 10
+    assert ((shares["low"] <= shares["value"]) & (shares["value"] <= shares["high"])).all()
+    main = table[(table["psi"] == 1) & (table["against"] == "dataset")].set_index("measure")
+    assert main.loc["kernel_r64", "value"] == found["kernel_r64"]
+    sweep = pd.read_csv(out / "psi_sweep.csv")
+    assert sweep["psi"].tolist() == [0.5, 1]
+    assert {"kernel_r64", "frechet_r64", "precision_r64", "recall_r64", "diversity_r64"} < set(sweep.columns)
+    sizes = pd.read_csv(out / "fid_by_size.csv")
+    assert sizes["images"].iloc[-1] == 24
+    assert sizes["frechet_r64"].iloc[-1] == found["frechet_r64"]
+    nearest = pd.read_csv(out / "nearest.csv", dtype={"id": str, "nearest": str})
+    assert nearest["kind"].value_counts().to_dict() == {"generated": 48, "held-out": 26}
+    held_out = nearest[nearest["kind"] == "held-out"]
+    assert (held_out["id"] != held_out["nearest"]).all()
+    assert nearest[nearest["psi"] == 1]["near_copy"].mean() == pytest.approx(found["near_copies_r64"], abs=1e-6)
+    sizes_px = {f.name: images.load_rgb(f).shape[:2] for f in out.glob("*.png")}
+    assert sizes_px == {
+        "psi_row.png": (3 * 16, 2 * 16),
+        "closest_pairs.png": (2 * 16, 10 * 16),
+        "closest_by_hash.png": (2 * 16, 10 * 16),
+        "closest_held_out.png": (2 * 16, 10 * 16),
+    }
+
+
+def test_a_changed_dataset_under_the_same_path_gives_new_numbers(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = workspace.params()
+    data = workspace.make("set", mixed(22))
+    first, out = workspace.run(data, given)
+    assert "from the cache" not in capsys.readouterr().err
+    again, other = workspace.run(data, given)
+    assert "R64 (random VGG16, 64 values) of 22 images from the cache" in capsys.readouterr().err
+    assert again == first
+    for file in out.iterdir():
+        assert file.read_bytes() == (other / file.name).read_bytes(), file.name
+    for n, (img, _) in enumerate(mixed(22, start=100)):
+        images.save_png(data / f"images/{n:04d}.png", img)
+    changed, _ = workspace.run(data, given)
+    assert changed["kernel_r64"] != first["kernel_r64"]
+    assert changed["frechet_r64"] != first["frechet_r64"]
+
+
+def test_training_images_among_the_generated_are_reported(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = workspace.make("set", mixed(30))
+    given = workspace.params()
+    real = evaluate.load_real(data, given).real
+
+    def draw(G: Generator, seeds: range, psi: float) -> images.Pixels:
+        return np.stack([real[n, :, ::-1] if n < 6 else sample.draw(G, range(n, n + 1), psi)[0] for n in seeds])
+
+    monkeypatch.setattr("semireal.evaluation.evaluate.draw", draw)
+    found, out = workspace.run(data, given)
+    assert found["copies"] >= 6 / 24
+    assert found["near_copies_r64"] >= 6 / 24
+    rows = pd.read_csv(out / "nearest.csv", dtype=str).head(6)
+    assert rows["nearest"].tolist() == [f"{n:04d}" for n in range(6)]
+    assert rows["mirrored"].tolist() == ["1"] * 6
+    shown = images.load_rgb(out / "closest_pairs.png")
+    assert np.array_equal(shown[:16, : 6 * 16], shown[16:, : 6 * 16])  # the mirror images, side by side with themselves
+
+
+def test_domains_are_those_of_the_dataset_whatever_was_trained_on(workspace: Workspace) -> None:
+    data = workspace.make("set", mixed(40))
+    given = workspace.params()
+    some = replace(given, train=replace(given.train, photo_ratio=0.8))
+    everything, _ = workspace.run(data, given)
+    found, out = workspace.run(data, some)
+    assert (found["real_images"], found["real_photos"]) == (25, 20)
+    assert found["blend_r64"] == everything["blend_r64"]
+    assert found["kernel_r64"] != everything["kernel_r64"]
+    assert json.loads((out / "evaluation.json").read_text())["counts"]["portrait"] == 20
+
+
+def test_a_missing_domain_is_said(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    data = workspace.make("set", [(texture(n), {"domain": "photo" if n else "portrait"}) for n in range(14)])
+    found, out = workspace.run(data, workspace.params())
+    assert "blend_r64" not in found
+    assert "kernel_r64" in found
+    line = "no blend, and no distance to such a domain: 1 images of domain portrait, need 10"
+    assert line in capsys.readouterr().err
+    assert line in json.loads((out / "evaluation.json").read_text())["warnings"]
+    assert set(pd.read_csv(out / "measures.csv")["against"]) & {"photo", "portrait"} == {"photo"}
+
+
+def test_too_few_images_for_the_neighbours(workspace: Workspace) -> None:
+    data = workspace.make("set", mixed(9))
+    with pytest.raises(UserError, match=r"evaluate\.neighbours: found 9, need less than the 9 images"):
+        workspace.run(data, workspace.params(neighbours=9, psi_images=24))
+    with pytest.raises(UserError, match=r"evaluate\.neighbours: found 8, need less than the 8 generated images"):
+        workspace.run(data, workspace.params(neighbours=8))
+
+
+def test_no_funnel_is_one_clear_line(workspace: Workspace) -> None:
+    (workspace.root / "results/funnel/funnel.json").unlink()
+    with pytest.raises(UserError, match=r"funnel\.json: not found"):
+        workspace.run(workspace.make("set", mixed(9)), workspace.params())
+
+
+def test_published_names_come_with_the_published_network_only(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Inception itself is tried in test_inception.py; here random projections take its place."""
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"weights")
+    monkeypatch.setattr(weights, "INCEPTION", replace(weights.INCEPTION, sha256=weights.sha256_of(file)))
+    turn = np.random.default_rng(0).normal(size=(16 * 16 * 3, inception.WIDTH + 1008)).astype(np.float32) / 5000
+    monkeypatch.setattr(inception, "extract", lambda path, shown, device: shown.reshape(len(shown), -1) @ turn)
+    data = workspace.make("set", mixed(26))
+    found, out = workspace.run(data, workspace.params(inception=str(file)))
+    assert {"fid", "kid", "inception_score", "precision", "recall", "blend", "kernel_r64", "near_copies"} <= set(found)
+    assert {"kid", "fid", "precision", "recall", "diversity", "kernel_r64"} < set(pd.read_csv(out / "psi_sweep.csv"))
+    assert {"fid", "fid_spread", "frechet_r64"} < set(pd.read_csv(out / "fid_by_size.csv"))
+    warnings = json.loads((out / "evaluation.json").read_text())["warnings"]
+    assert any(line.startswith("fid: biased upwards: 24 images, fewer than 2048; read kid") for line in warnings)
+    with pytest.raises(UserError, match=r"evaluate\.images: found 8, need at least 10"):
+        workspace.run(data, workspace.params(inception=str(file), images=8))
+
+
+def test_stage_writes_both_outs(workspace: Workspace) -> None:
+    workspace.make("data/dataset", mixed(12))
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["train"]["resolution"] = 16
+    content["evaluate"] |= {"images": 8, "psi_images": 8, "psis": [0.5, 1], "resamples": 20, "neighbours": 2}
+    (workspace.root / "params.yaml").write_text(yaml.safe_dump(content))
+    runpy.run_path(str(ROOT / "stages/evaluate.py"), run_name="__main__")
+    found = json.loads((workspace.root / "results/metrics.json").read_text())
+    assert found["generated_images"] == 8
+    files = {f.name for f in (workspace.root / "results/evaluation").iterdir()}
+    assert files == {
+        *("evaluation.json", "measures.csv", "psi_sweep.csv", "fid_by_size.csv", "nearest.csv"),
+        *("psi_row.png", "closest_pairs.png", "closest_by_hash.png", "closest_held_out.png"),
+        *("psi_sweep_plot.png", "fid_by_size_plot.png"),
+    }
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    shown = [Path(name).name for plot in declared for name in plot if "results/evaluation" in name]
+    assert set(shown) <= files
+
+
+def test_face_rate_counts_faces(shared: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    photos = sorted((shared / "faces" / "photo").iterdir())[:3]
+    for n, img in enumerate([*map(images.load_rgb, photos), texture(0, 256, 256)]):
+        images.save_png(tmp_path / "images" / f"{n}.png", img)
+    assert evaluate.face_rate(tmp_path) == (0.75, [])
+
+
+def test_no_detector_is_no_reason_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = replace(weights.YUNET, url="http://127.0.0.1:9/w", package=None)
+    monkeypatch.setattr(weights, "YUNET", missing)
+    monkeypatch.setenv("SEMIREAL_CACHE", str(tmp_path))
+    rate, problem = evaluate.face_rate(tmp_path)
+    assert rate is None
+    assert problem[0].startswith("no face_rate: face_detection_yunet")

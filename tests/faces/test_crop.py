@@ -1,0 +1,216 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from conftest import texture
+from semireal import images, manifest
+from semireal.errors import UserError
+from semireal.faces import crop
+from semireal.faces.detect import Face
+from semireal.params import Crop
+
+PARAMS = Crop(
+    detector_photo="verified",
+    detector_portrait="yunet",
+    score=0.8,
+    detect_size=640,
+    faces="largest",
+    geometry="box",
+    margin=0.45,
+    lift=0.12,
+    scale=1.0,
+    min_face=20,
+)
+ALIGNED = replace(PARAMS, geometry="aligned")
+ROW = {"id": "00ff", "domain": "photo", "source": "s", "status": "kept", "file": "images/x.png"}
+
+
+def face(*box: float) -> Face:
+    return Face((box[0], box[1], box[2], box[3]), 0.91, np.zeros((5, 2), np.float32))
+
+
+@given(
+    st.tuples(st.integers(1, 2000), st.integers(1, 2000)),
+    st.tuples(*[st.floats(-300, 2300)] * 2),
+    st.floats(1, 3000),
+    st.floats(0, 3),
+    st.floats(-1, 1),
+)
+def test_square_is_inside_the_image(
+    size: tuple[int, int], corner: tuple[float, float], side: float, margin: float, lift: float
+) -> None:
+    box = (*corner, corner[0] + side, corner[1] + side)
+    left, top, found = crop.square(box, margin, lift, size)
+    assert 0 <= left <= left + found <= size[0]
+    assert 0 <= top <= top + found <= size[1]
+    assert found == min(round(side * (1 + 2 * margin)), *size)
+
+
+def test_square_is_centred_and_lifted() -> None:
+    assert crop.square((100, 100, 200, 200), 0.5, 0, (1000, 1000)) == (50, 50, 200)
+    assert crop.square((100, 100, 200, 200), 0.5, 0.1, (1000, 1000)) == (50, 40, 200)
+    assert crop.square((100, 0, 200, 100), 0.5, 0.1, (1000, 1000)) == (
+        50,
+        0,
+        200,
+    )  # moved inwards at the edge
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    Image.fromarray(texture(3, 300, 400)).save(tmp_path / "x.png")
+    return tmp_path / "x.png"
+
+
+def test_crop_is_the_square_of_the_picture(picture: Path) -> None:
+    (row,) = crop.crop_image(picture, ROW, lambda _: [face(100, 100, 160, 160)], PARAMS, picture.parent)
+    out = images.load_rgb(picture.parent / row["file"])
+    x0, y0, x1, y1 = (int(v) for v in row["crop_box"].split())
+    assert np.array_equal(out, texture(3, 300, 400)[y0:y1, x0:x1])
+    assert (row["id"], row["status"], row["crop_side"], row["score"]) == ("00ff-0", "kept", 114, 0.91)
+    assert (row["raw_width"], row["raw_height"]) == (400, 300)
+
+
+def test_all_faces_or_the_largest(picture: Path) -> None:
+    two = [face(10, 10, 110, 110), face(200, 100, 260, 160)]
+    every = replace(PARAMS, faces="all")
+    assert [r["id"] for r in crop.crop_image(picture, ROW, lambda _: two, every, picture.parent)] == [
+        "00ff-0",
+        "00ff-1",
+    ]
+    assert [r["id"] for r in crop.crop_image(picture, ROW, lambda _: two, PARAMS, picture.parent)] == ["00ff-0"]
+
+
+def test_rejections_have_a_row_and_no_file(picture: Path) -> None:
+    (none,) = crop.crop_image(picture, ROW, lambda _: [], PARAMS, picture.parent)
+    (small,) = crop.crop_image(picture, ROW, lambda _: [face(10, 10, 25, 25)], PARAMS, picture.parent)
+    picture.write_bytes(picture.read_bytes()[:3000])
+    (damaged,) = crop.crop_image(picture, ROW, lambda _: [], PARAMS, picture.parent)
+    reasons = [(row["status"], row["reason"], row["file"]) for row in (none, small, damaged)]
+    assert reasons == [(manifest.REJECTED, r, "") for r in ("no face", "face too small", "damaged file")]
+    assert not list((picture.parent / "images").iterdir())
+
+
+FRONTAL = np.array([[40, 50], [60, 50], [50, 62], [42, 75], [58, 75]], np.float32)  # eyes 20 apart, mouth 25 below
+POINT = st.tuples(st.floats(-500, 1500), st.floats(-500, 1500))
+
+
+def with_landmarks(points: np.ndarray) -> Face:
+    return Face((0, 0, 100, 100), 0.9, points.astype(np.float32))
+
+
+def in_the_square(points: np.ndarray, at: crop.Square) -> np.ndarray:
+    """Where points of the image are in the square, in sides of it."""
+    turn = images.square_to_image(at.centre, at.side, at.angle)
+    inside = (points - 0.5 - turn[:, 2]) @ np.linalg.inv(turn[:, :2]).T
+    return np.asarray((inside + 0.5) / at.side)
+
+
+def test_alignment_of_a_frontal_face_is_that_of_ffhq() -> None:
+    at = crop.aligned(with_landmarks(FRONTAL), 1)
+    assert at is not None
+    assert at.centre == pytest.approx((50, 52.5))  # a tenth of the way from the eyes to the mouth
+    assert at.side == 90  # 3.6 times the 25 px from eyes to mouth, more than 4 times the 20 px between the eyes
+    assert at.angle == pytest.approx(0)
+    wide = FRONTAL * np.array([2, 1], np.float32)
+    assert crop.aligned(with_landmarks(wide), 1.5) == crop.Square((100.0, 52.5), 240, 0.0)
+
+
+@given(st.floats(-180, 180), st.floats(0.5, 20), POINT)
+def test_aligned_eyes_and_mouth_are_in_the_same_places(angle: float, size: float, move: tuple[float, float]) -> None:
+    a = np.radians(angle)
+    turned = FRONTAL @ np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]) * size + move
+    at, straight = (crop.aligned(with_landmarks(points), 1) for points in (turned, FRONTAL * 20))
+    assert at is not None
+    assert straight is not None
+    found = in_the_square(turned, at)
+    assert np.allclose(found, in_the_square(FRONTAL * 20, straight), atol=1 / at.side)
+    assert found[0][0] == pytest.approx(1 - found[1][0], abs=2e-3)
+
+
+def test_no_alignment_without_landmarks_or_of_a_single_point() -> None:
+    assert crop.aligned(Face((0, 0, 9, 9), 1, None), 1) is None
+    assert crop.aligned(with_landmarks(np.full((5, 2), 7)), 1) is None
+
+
+def test_a_square_inside_the_image_is_cut_as_it_is() -> None:
+    img = texture(3, 300, 400)
+    assert np.array_equal(crop.cut_padded(img, crop.Square((110, 70), 80, 0)), img[30:110, 70:150])
+    quarter = crop.cut_padded(img, crop.Square((110, 70), 80, 90))
+    assert np.array_equal(quarter, np.rot90(img[30:110, 70:150]))
+
+
+def test_outside_of_the_image_is_blurred_and_fades_to_one_colour() -> None:
+    img = texture(3, 300, 400)
+    out = crop.cut_padded(img, crop.Square((0, 150), 200, 0))  # the left half lies outside
+    assert np.array_equal(out[:, 122:], img[50:250, 22:100])  # the blur begins a tenth of the side before the edge
+    far, mirrored = out[:, :30].astype(float), img[50:250, 60:5:-1].astype(float)
+    assert np.ptp(far, axis=(0, 1)).max() == 0
+    assert np.abs(far[0, 0] - np.median(img[50:250, :100], axis=(0, 1))).max() < 10
+    beside = out[:, 40:95].astype(float)  # blurred and fading: of the mirrored picture, with less contrast
+    assert 0 < beside.std() < mirrored.std()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.tuples(st.integers(1, 300), st.integers(1, 300)), POINT, st.integers(1, 400), st.floats(-180, 180))
+def test_any_square_of_any_image_can_be_cut(
+    size: tuple[int, int], centre: tuple[float, float], side: int, angle: float
+) -> None:
+    img = np.full((*size, 3), (10, 130, 250), np.uint8)
+    out = crop.cut_padded(img, crop.Square(centre, side, angle))
+    assert out.shape == (side, side, 3)
+    assert np.abs(out.astype(int) - (10, 130, 250)).max() <= 1  # and never black
+
+
+def test_a_tilted_face_is_turned_upright(picture: Path) -> None:
+    tilted = FRONTAL @ np.array([[0.8, 0.6], [-0.6, 0.8]]) + (150, 100)
+    (row,) = crop.crop_image(picture, ROW, lambda _: [with_landmarks(tilted)], ALIGNED, picture.parent)
+    assert (row["geometry"], row["crop_side"]) == ("aligned", 90)
+    assert row["angle"] == pytest.approx(np.degrees(np.arctan2(0.6, 0.8)), abs=0.01)
+    assert images.load_rgb(picture.parent / row["file"]).shape == (90, 90, 3)
+
+
+def test_a_face_without_landmarks_gets_the_square_of_its_box(picture: Path) -> None:
+    found = Face((100, 100, 160, 160), 0.9, None)
+    (row,) = crop.crop_image(picture, ROW, lambda _: [found], ALIGNED, picture.parent)
+    (plain,) = crop.crop_image(picture, ROW, lambda _: [found], PARAMS, picture.parent)
+    assert row == plain
+    assert (row["geometry"], row["landmarks"], row["angle"]) == ("box", "", 0)
+
+
+def test_each_domain_has_its_detector(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    out.mkdir()
+    Image.fromarray(texture(3, 300, 400)).save(raw / "x.png")
+    rows = [manifest.kept({"id": name, "domain": name, "source": "s"}, file="x.png") for name in ("photo", "portrait")]
+    manifest.save(raw, rows, "test", "")
+    with pytest.raises(UserError, match="none of 2 images kept"):
+        crop.run(raw, out, PARAMS)
+    assert manifest.read(out)["detector"].tolist() == ["verified", "yunet"]
+
+
+def test_run_on_real_pictures(shared: Path, tmp_path: Path) -> None:
+    """Photos and paintings with a face, and landscapes: the detector tells them apart."""
+    labels = pd.read_csv(shared / "faces" / "faces.csv")
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    out.mkdir()
+    rows = [
+        manifest.kept({"id": f"{kind}{n:03}", "domain": "photo", "source": kind}, file=str(shared / "faces" / path))
+        for kind, face in (("photo", 1), ("portrait", 1), ("noface", 0))
+        for n, path in enumerate(labels[(labels["class"] == kind) & (labels["has_face"] == face)]["path"].iloc[::12])
+    ]
+    manifest.save(raw, rows, "test", "")
+    crop.run(raw, out, PARAMS)
+    found = manifest.read(out).groupby("source")["status"].apply(lambda status: (status == "kept").mean())
+    assert found["photo"] >= 0.9
+    assert found["portrait"] >= 0.9
+    assert found["noface"] <= 0.2

@@ -1,0 +1,183 @@
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import texture
+from semireal import images
+from semireal.faces import detect
+from semireal.faces.detect import Face
+from semireal.images import Pixels
+from semireal.vision import efficientnet
+
+
+@pytest.fixture(scope="module")
+def verified() -> detect.Verified:
+    return detect.Verified(detect.YuNet(score=0.5, size=480))
+
+
+def labelled(shared: Path, *kinds: str) -> pd.DataFrame:
+    table = pd.read_csv(shared / "faces" / "faces.csv")
+    return table[(table["has_face"] == 1) & table["class"].isin(kinds)]
+
+
+def test_labelled_faces_are_found(shared: Path, verified: detect.Verified) -> None:
+    hits = []
+    for label in labelled(shared, "photo", "portrait").iloc[::12].itertuples():
+        x, y, w, h = (float(getattr(label, name)) for name in "xywh")
+        found = verified(images.load_rgb(shared / "faces" / str(label.path)))
+        hits.append(any(detect.iou(face.box, (x, y, x + w, y + h)) >= 0.4 for face in found))
+    assert len(hits) > 30
+    assert np.mean(hits) >= 0.95
+
+
+@pytest.mark.parametrize("name", ["*dog01*", "*_jay.*", "*_baboon.*", "*_Chihuahua.*", "*_Egyptian_cat.*"])
+def test_animals_are_no_faces_on_a_second_look(shared: Path, verified: detect.Verified, name: str) -> None:
+    (path,) = (shared / "faces" / "noface").glob(name)
+    img = images.load_rgb(path)
+    assert verified.detector(img)
+    assert not verified(img)
+
+
+def test_weak_but_true_faces_stay(shared: Path, verified: detect.Verified) -> None:
+    unsure = []
+    for label in labelled(shared, "portrait").itertuples():
+        if any(part in str(label.path) for part in ("tauroch", "male13", "goblin")):
+            img = images.load_rgb(shared / "faces" / str(label.path))
+            box = float(label.x), float(label.y), float(label.x + label.w), float(label.y + label.h)  # type: ignore[operator, arg-type]
+            found = [face for face in verified.detector(img) if detect.iou(face.box, box) >= 0.4]
+            unsure += [verified.accepts(img, face) for face in found if face.score < verified.SURE]
+    assert len(unsure) >= 5
+    assert np.mean(unsure) >= 0.8
+
+
+def test_sure_faces_get_no_second_look(verified: detect.Verified, monkeypatch: pytest.MonkeyPatch) -> None:
+    faces = [Face((0, 0, 30, 30), score, None) for score in (0.95, 0.6)]
+    looked: list[float] = []
+
+    def reject(img: Pixels, face: Face) -> bool:
+        looked.append(face.score)
+        return False
+
+    monkeypatch.setattr(verified, "detector", lambda img: faces)
+    monkeypatch.setattr(verified, "accepts", reject)
+    assert verified(texture(0)) == faces[:1]
+    assert looked == [0.6]
+
+
+def test_features_are_log_odds(verified: detect.Verified) -> None:
+    img = texture(1, 200, 300)
+    limit = math.log((1 - verified.EPS) / verified.EPS)
+    # boxes of a pixel, and past the image, are no error
+    for box in ((20, 20, 120, 120), (290, 190, 291, 191), (-100, -100, 50, 60), (0, 0, 2000, 2000)):
+        confidence, animal = verified.features(img, Face(box, 0.75, None))
+        assert confidence == pytest.approx(math.log(3))
+        assert -limit <= animal <= limit
+    assert verified.features(img, Face((0, 0, 9, 9), 1.0, None))[0] == pytest.approx(limit)
+
+
+def test_more_confidence_and_less_animal_make_a_face(verified: detect.Verified) -> None:
+    confidence, animal = verified._weights
+    assert confidence > 0 > animal
+
+
+def test_coordinates_are_those_of_the_image_given(shared: Path) -> None:
+    path = sorted((shared / "faces" / "photo").iterdir())[0]
+    img = images.load_rgb(path)
+    detector = detect.YuNet(score=0.8, size=640)
+    (first, *_), (padded, *_) = detector(img), detector(np.pad(img, ((0, 0), (img.shape[1], 0), (0, 0))))
+    assert first.landmarks is not None
+    assert first.landmarks.shape == (5, 2)
+    x0, y0, x1, y1 = padded.box
+    assert detect.iou(first.box, (x0 - img.shape[1], y0, x1 - img.shape[1], y1)) > 0.7
+    # the nose lies between the eyes and the mouth
+    assert first.landmarks[:2, 1].max() < first.landmarks[2, 1] < first.landmarks[3:, 1].min()
+
+
+@pytest.mark.parametrize("name", ["verified", "yunet", "animeface", "haar", "haar+animeface"])
+def test_odd_shapes_are_no_error(name: str) -> None:
+    detector = detect.make(name, 0.8, 320)
+    for shape in ((1, 1), (1, 3000), (3000, 1), (3000, 160), (7, 5)):
+        assert detector(texture(0, *shape)) == []
+
+
+@pytest.mark.parametrize(("name", "every", "least"), [("haar", 20, 0.7), ("animeface", 8, 0.02)])
+def test_the_report_s_detectors_find_faces(shared: Path, name: str, every: int, least: float) -> None:
+    """AnimeFace was made for another style: few faces, but in the right place and with landmarks in the right order."""
+    detector = detect.make(name, 0.5, 320)
+    hits = []
+    for label in labelled(shared, "photo").iloc[::every].itertuples():
+        x, y, w, h = (float(getattr(label, column)) for column in "xywh")
+        faces = detector(images.load_rgb(shared / "faces" / str(label.path)))
+        near = [face for face in faces if detect.iou(face.box, (x, y, x + w, y + h)) >= 0.4]
+        hits.append(bool(near))
+        for face in near:
+            assert 0 <= face.score <= 1
+            assert (face.landmarks is None) == (name == "haar")
+            if face.landmarks is not None:
+                right_eye, left_eye, _, right_mouth, left_mouth = face.landmarks
+                assert right_eye[0] < left_eye[0]
+                assert right_mouth[0] < left_mouth[0]
+                assert max(right_eye[1], left_eye[1]) < right_mouth[1]
+    assert np.mean(hits) >= least
+
+
+def test_union_keeps_the_first_detector_s_face() -> None:
+    one, same, other = (
+        Face(box, score, None) for box, score in (((0, 0, 10, 10), 0.9), ((1, 1, 11, 11), 1.0), ((50, 50, 90, 90), 0.5))
+    )
+    assert detect.Union([lambda _: [one], lambda _: [same, other]])(texture(0)) == [other, one]
+    assert detect.Union([lambda _: [], lambda _: [same]])(texture(0)) == [same]
+
+
+NUMBER = st.floats(-1e4, 1e4)
+SIDE = st.floats(0.01, 1e4)
+
+
+@given(st.tuples(NUMBER, NUMBER, SIDE, SIDE), st.tuples(NUMBER, NUMBER, SIDE, SIDE))
+def test_overlap_is_symmetric_and_at_most_one(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> None:
+    a, b = ((x, y, x + w, y + h) for x, y, w, h in (one, other))
+    assert detect.iou(a, b) == detect.iou(b, a)
+    assert 0 <= detect.iou(a, b) <= 1 + 1e-9
+    assert detect.iou(a, a) == pytest.approx(1)
+
+
+def test_overlap_of_known_boxes() -> None:
+    assert detect.iou((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
+    assert detect.iou((0, 0, 2, 2), (2, 0, 4, 2)) == 0
+
+
+def test_convolution_has_as_many_outputs_as_tensorflow_s() -> None:
+    for height, width, kernel, stride in itertools.product((7, 8), (9, 10), (1, 3, 5), (1, 2)):
+        layer = efficientnet.SameConv(2, 4, kernel, stride)
+        out = layer(torch.zeros(1, 2, height, width))
+        assert out.shape == (1, 4, math.ceil(height / stride), math.ceil(width / stride))
+
+
+def test_an_odd_pixel_of_padding_is_right_and_below() -> None:
+    layer = efficientnet.SameConv(1, 1, 3, 2).requires_grad_(False)
+    layer.load_state_dict({"weight": torch.zeros(1, 1, 3, 3), "bias": torch.zeros(1)})
+    layer.weight[0, 0, 0, 0] = 1
+    img = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert layer(img).tolist() == img[:, :, ::2, ::2].tolist()  # so the first window begins at the first pixel
+
+
+def test_the_network_knows_animals(shared: Path) -> None:
+    classes = {"goldfinch": 11, "jay": 17, "box_turtle": 37, "hare": 331, "zebra": 340, "baboon": 372}
+    net = efficientnet.load()
+    right = []
+    for name, number in classes.items():
+        (path,) = (shared / "faces" / "noface").glob(f"*imagenet*_{name}.jpg")
+        img = images.resize(images.load_rgb(path), efficientnet.SIZE)
+        pixels = torch.from_numpy(img.astype(np.float32)).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            right.append(int(net((pixels - efficientnet.MEAN) / efficientnet.SCALE).argmax()) == number)
+    assert np.mean(right) >= 0.8

@@ -1,0 +1,97 @@
+import imagehash
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import texture
+from semireal import images
+from semireal.curate.dedupe import HASH_SIZE
+from semireal.metrics import copies
+from semireal.metrics.distances import Features
+
+
+def pictures(start: int, count: int, size: int = 48) -> images.Pixels:
+    return np.stack([texture(n, size, size) for n in range(start, start + count)])
+
+
+def test_hashes_are_those_of_imagehash() -> None:
+    shown = np.concatenate([pictures(0, 20, 64), pictures(20, 20, 64)[:, ::-1] // 2])
+    for img, bits in zip(shown, copies.hashes(shown), strict=True):
+        assert np.array_equal(bits, imagehash.phash(Image.fromarray(img), hash_size=HASH_SIZE).hash.ravel())
+
+
+def test_hamming_counts_bits() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((5, 256)) < 0.5, rng.random((7, 256)) < 0.3
+    assert np.array_equal(copies.hamming(a, b), (a[:, None] != b[None]).sum(axis=2))
+
+
+def test_planted_copies_are_caught_by_hash() -> None:
+    """Plain, mirrored, darker and JPEG copies; new pictures are not, and no image is its own copy."""
+    train, new = pictures(0, 40), pictures(100, 12)
+    noise = np.random.default_rng(0).normal(0, 6, train[:4].shape)
+    planted = np.concatenate(
+        [
+            train[:4],
+            train[4:8, :, ::-1],
+            (train[8:12] * 0.7).astype(np.uint8),
+            (train[:4] + noise).clip(0, 255).astype("u1"),
+        ]
+    )
+    plain, mirrored = copies.hashes(train), copies.hashes(train[:, :, ::-1])
+    found = copies.in_hashes(copies.hashes(np.concatenate([planted, new])), plain, mirrored)
+    assert (found.distance <= 36).tolist() == [True] * 16 + [False] * 12
+    assert found.index[:16].tolist() == [*range(12), 0, 1, 2, 3]
+    assert found.mirrored[:12].tolist() == [False] * 4 + [True] * 4 + [False] * 4
+    held_out = copies.in_hashes(plain, plain, mirrored, held_out=True)
+    assert held_out.distance.min() > 36
+    assert (held_out.index != np.arange(40)).all()
+
+
+def set_of(rng: np.random.Generator, n: int) -> Features:
+    return rng.normal(size=(n, 16)) * np.linspace(2, 0.2, 16)
+
+
+def test_planted_copies_are_caught_in_features() -> None:
+    rng = np.random.default_rng(0)
+    train, mirror = set_of(rng, 200), set_of(rng, 200)
+    near = train[:30] + rng.normal(0, 0.05, (30, 16))
+    flipped = mirror[30:60] + rng.normal(0, 0.05, (30, 16))
+    found = copies.in_features(np.concatenate([near, flipped, set_of(rng, 140)]), train, mirror)
+    usual = copies.in_features(train, train, mirror, held_out=True)
+    near_copies = found.ratio < copies.limit(usual)
+    assert near_copies[:60].all()
+    assert found.index[:60].tolist() == list(range(60))
+    assert found.mirrored[:60].tolist() == [False] * 30 + [True] * 30
+    assert near_copies[60:].mean() < 0.15
+
+
+def test_new_pictures_are_called_copies_as_often_as_held_out_ones() -> None:
+    shares = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        train, mirror = set_of(rng, 150), set_of(rng, 150)
+        usual = copies.in_features(train, train, mirror, held_out=True)
+        found = copies.in_features(set_of(rng, 150), train, mirror)
+        shares.append((found.ratio < copies.limit(usual)).mean())
+    assert np.mean(shares) == pytest.approx(copies.QUANTILE, abs=0.02)
+
+
+def test_images_near_to_everything_are_no_copies() -> None:
+    """At a low psi all images are near the mean, and so nearer to each training image than these to each other."""
+    rng = np.random.default_rng(0)
+    train, mirror = set_of(rng, 200), set_of(rng, 200)
+    usual = copies.in_features(train, train, mirror, held_out=True)
+    found = copies.in_features(set_of(rng, 200) * 0.2, train, mirror)
+    by_distance = (found.distance < np.quantile(usual.distance, copies.QUANTILE)).mean()
+    assert by_distance > 0.3  # what a rule about distances would say
+    assert (found.ratio < copies.limit(usual)).mean() < 0.1
+
+
+def test_few_training_images_are_enough() -> None:
+    rng = np.random.default_rng(0)
+    train, mirror = set_of(rng, 3), set_of(rng, 3)
+    usual = copies.in_features(train, train, mirror, held_out=True)
+    assert np.isfinite(usual.ratio).all()
+    assert (usual.index != np.arange(3)).all()
+    assert copies.in_features(train[:1], train, mirror).distance[0] == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from semireal.metrics import distances
+
+
+def normal(seed: int, n: int, d: int, scale: float = 1.0, shift: float = 0.0) -> distances.Features:
+    return np.random.default_rng(seed).normal(shift, scale, (n, d))
+
+
+def test_frechet_of_gaussians_is_the_closed_form() -> None:
+    # |shift|^2 + d (s1 - s2)^2 for isotropic Gaussians
+    x, y = normal(0, 60_000, 4), normal(1, 60_000, 4, scale=2, shift=0.5)
+    assert distances.frechet(x, y) == pytest.approx(4 * 0.25 + 4 * 1, rel=0.03)
+    assert distances.frechet(x, x) == pytest.approx(0, abs=1e-8)
+    assert distances.frechet(x, x + 3) == pytest.approx(4 * 9, rel=1e-9)
+
+
+def test_frechet_with_fewer_images_than_features_is_finite() -> None:
+    assert distances.frechet(normal(0, 20, 64), normal(1, 20, 64)) > 0
+
+
+def test_kernel_distance_is_unbiased_and_sees_a_shift() -> None:
+    same = [distances.kernel(normal(2 * n, 50, 8), normal(2 * n + 1, 50, 8)) for n in range(200)]
+    assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(len(same)) + 1e-3
+    assert distances.kernel(normal(0, 200, 8), normal(1, 200, 8, shift=1)) > 10 * np.std(same)
+
+
+def test_kernel_distance_by_hand() -> None:
+    x, y = np.array([[0.0], [1.0]]), np.array([[2.0], [0.0]])
+    # k(0,1)=1; k(2,0)=1; mean of k(0,2)=1, k(0,0)=1, k(1,2)=27, k(1,0)=1
+    assert distances.kernel(x, y) == pytest.approx(1 + 1 - 2 * 30 / 4)
+
+
+def test_precision_and_recall_mean_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(0, 0.1, (100, 2)), rng.normal(10, 0.1, (100, 2))
+    both = np.concatenate([left, right])
+    # fakes only on one of two islands: all plausible, half of the variety missing
+    precision, recall = distances.precision_recall(both, rng.normal(0, 0.05, (100, 2)), k=3)
+    assert precision > 0.95
+    assert recall < 0.55
+    # fakes on both islands and far away
+    precision, recall = distances.precision_recall(both, np.concatenate([both, both + 100]), k=3)
+    assert precision == pytest.approx(0.5)
+    assert recall == 1
+
+
+def test_order_does_not_matter() -> None:
+    x, y = normal(0, 80, 6), normal(1, 70, 6, shift=0.3)
+    a, b = x[::-1], np.random.default_rng(0).permutation(y)
+    assert distances.frechet(x, y) == pytest.approx(distances.frechet(a, b), rel=1e-9)
+    assert distances.kernel(x, y) == pytest.approx(distances.kernel(a, b), rel=1e-9)
+    assert distances.precision_recall(x, y, 3) == distances.precision_recall(a, b, 3)
+
+
+def test_frechet_is_the_formula() -> None:
+    """Against eigenvalues of the product of the covariances, with more and with fewer images than features."""
+    for n, m in ((50, 70), (6, 50), (7, 5)):
+        x, y = normal(0, n, 8), normal(1, m, 8, scale=1.5, shift=0.3)
+        cx, cy = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+        root = np.sqrt(np.maximum(np.linalg.eigvals(cx @ cy).real, 0)).sum()
+        mean = x.mean(axis=0) - y.mean(axis=0)
+        assert distances.frechet(x, y) == pytest.approx(mean @ mean + np.trace(cx) + np.trace(cy) - 2 * root, abs=1e-6)
+
+
+def test_distances_are_euclidean() -> None:
+    x, y = normal(0, 5, 3), normal(1, 4, 3)
+    assert np.allclose(distances.distances(x, y), np.linalg.norm(x[:, None] - y[None], axis=2))
+    assert distances.distances(x, x).diagonal().max() < 1e-6
+
+
+def test_density_and_coverage_mean_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(0, 0.1, (100, 2)), rng.normal(10, 0.1, (100, 2))
+    density, coverage = distances.density_coverage(np.concatenate([left, right]), rng.normal(0, 0.1, (200, 2)), k=5)
+    assert density.shape == (200,)
+    assert density.mean() == pytest.approx(1, abs=0.25)
+    assert coverage == pytest.approx(0.5, abs=0.02)
+    # an outlier among the reals has a huge ball: precision believes in it, density hardly
+    outlier = np.array([[50.0, 50.0]])
+    fakes = rng.uniform(20, 40, (100, 2))
+    precision, _ = distances.precision_recall(np.concatenate([left, outlier]), fakes, k=5)
+    density, _ = distances.density_coverage(np.concatenate([left, outlier]), fakes, k=5)
+    assert precision > 0.9
+    assert density.mean() < 0.3

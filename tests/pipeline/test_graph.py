@@ -1,0 +1,171 @@
+"""The whole graph with DVC in a fresh clone, on the embedded gallery, as small as it goes."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from semireal import manifest
+from semireal.collect.gallery.catalogue import posts, render
+from tiny import ROOT, STAGES, copy, experiment_of, merge, shell
+
+
+@pytest.fixture(scope="module")
+def repo(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which `dvc repro` and a sweep over the characters have run."""
+    return copy(made, tmp_path_factory.mktemp("pipeline") / "semi real")
+
+
+@pytest.mark.slow
+def test_every_stage_leaves_its_result(repo: Path) -> None:
+    lock = yaml.safe_load((repo / "dvc.lock").read_text())
+    assert sorted(lock["stages"]) == sorted(STAGES)
+    for before, after in [
+        ("raw/demo/geralt", "crops"),
+        ("crops", "resized"),
+        ("resized", "filtered"),
+        ("filtered", "dataset"),
+    ]:
+        kept, report = (
+            manifest.read_kept(repo / "data" / before),
+            json.loads((repo / "data" / after / "report.json").read_text()),
+        )
+        assert report["in"] == len(kept)
+        assert report["in"] == report["kept"] + sum(report["rejected"].values())
+        files = {row["file"] for row in manifest.read_kept(repo / "data" / after)}
+        assert files == {f"images/{f.name}" for f in (repo / "data" / after / "images").iterdir()}
+    for name in ("grid", "psi_row", "style_mix"):
+        with Image.open(repo / f"results/samples/{name}.png") as img:
+            img.load()
+    assert len(list((repo / "results/samples/images").iterdir())) == 4
+    metrics = json.loads((repo / "results/metrics.json").read_text())
+    assert metrics["generated_images"] == 8
+    assert metrics["frechet_r64"] > 0
+    assert {"face_rate", "yield", "kernel_r64", "precision_r64", "recall_r64", "copies"} <= set(metrics)
+    assert json.loads((repo / "results/evaluation/evaluation.json").read_text())["name"] == "geralt"
+    assert not {"fid", "kid", "inception_score"} & set(metrics)
+    assert (repo / "results/train/plots/metrics/loss_g.tsv").read_text().startswith("step\tloss_g\n1\t")
+    assert (repo / "results/train/grids/fakes_00001.png").is_file()
+
+
+@pytest.mark.slow
+def test_second_repro_runs_nothing(repo: Path) -> None:
+    text = shell(repo, "dvc", "repro")
+    assert "Running stage" not in text
+    assert text.count("didn't change, skipping") == len(STAGES) + 1
+
+
+@pytest.mark.slow
+def test_plots_and_metrics_are_declared_right(repo: Path) -> None:
+    shown = json.loads(shell(repo, "dvc", "metrics", "show", "--json"))
+    files = shown[""]["data"]
+    assert "kept" in files["data/dataset/report.json"]["data"]
+    assert "frechet_r64" in files["results/metrics.json"]["data"]
+    plots = shell(repo, "dvc", "plots", "show", "-o", "plots_page")
+    assert "WARNING" not in plots
+    # the curves come from a CDN in that page: whoever is offline has them as a picture
+    assert "results_train_curves.png" in (repo / "plots_page" / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_three_characters_through_the_queue_compare(repo: Path) -> None:
+    rows = list(csv.DictReader(shell(repo, "dvc", "exp", "show", "--csv").splitlines()))
+    found = {row["name"]: row for row in rows if row["Experiment"]}
+    assert sorted(found) == ["elf", "geralt", "wonder_woman"]
+    for column in ("frechet_r64", "kernel_r64", "precision_r64", "recall_r64", "face_rate"):
+        assert all(float(row[column]) >= -1 for row in found.values()), column
+    assert len({row["frechet_r64"] for row in found.values()}) == 3
+    # the workspace is as it was
+    assert yaml.safe_load((repo / "params.yaml").read_text())["name"] == "geralt"
+    assert "Running stage" not in shell(repo, "dvc", "repro")
+
+
+@pytest.mark.slow
+def test_the_report_shows_the_workspace_and_named_experiments(repo: Path) -> None:
+    elf = experiment_of(repo, "elf")
+    text = shell(repo, "python", "-m", "semireal.report", PYTHONPATH="src")
+    assert elf in text  # and the experiment that is the workspace, geralt's, only once
+    page = (repo / "report.html").read_text()
+    (title,) = re.findall(r"<title>semireal: (.*)</title>", page)
+    # the workspace first, then the experiments by name, and names are random
+    assert title in ("Geralt, Elf, Wonder Woman", "Geralt, Wonder Woman, Elf")
+    command = ["python", "-m", "semireal.report", "--out", "two.html"]
+    shell(repo, *command, "workspace", elf, PYTHONPATH="src")
+    two = (repo / "two.html").read_text()
+    assert f"<small>{elf}</small>" in two
+    assert two.count("training images, photo") == two.count("samples at") / 2 == 2
+    assert "none" not in re.findall(r'<p class="(\w+)"', two)
+    # the stage's own page is about the workspace alone
+    assert "<title>semireal: Geralt</title>" in (repo / "results/report.html").read_text()
+    lost = shell(repo, *command, "no-such-thing", ok=False, PYTHONPATH="src")
+    assert "error: no-such-thing: no such experiment, branch or tag" in lost
+
+
+@pytest.mark.slow
+def test_own_images_as_the_readme_says(repo: Path) -> None:
+    definition, stage = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    good = [post for post in posts("elf") if post.kind == "good"]
+    for style in ("photo", "portrait"):
+        folder = repo / "data/own/me" / style
+        folder.mkdir(parents=True)
+        for post in [post for post in good if post.style == style][:4]:
+            (folder / f"{post.id}.{post.extension}").write_bytes(render(post))
+    (repo / "experiments/sources/own").mkdir()
+    (repo / "experiments/sources/own/me.yaml").write_text(definition)
+    pipeline = repo / "data/dvc.yaml"
+    pipeline.write_text(pipeline.read_text() + stage)
+    shell(repo, "dvc", "exp", "run", "-S", "collection=own/me", "-S", "name=me", "dedupe")
+    assert len(manifest.read_kept(repo / "data/dataset")) == 8
+    # a new image is noticed
+    (repo / "data/own/me/photo/new.png").write_bytes(render(next(p for p in good if p.encoding == "png")))
+    assert "data/own/me" in shell(repo, "dvc", "status")
+    shell(repo, "git", "checkout", ".")
+    shell(repo, "dvc", "repro")  # everything comes back from the cache
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "value", "stage", "message"),
+    [
+        ("crop.score", 7, "crop", "error: crop.score: found 7, need a number from 0.1 to 1"),
+        ("crop.min_face", 5000, "crop", "error: crop: none of"),
+        ("train.resolution", 48, "train", "error: train.resolution: found 48, need a power of two"),
+        ("train.init", "no/such.safetensors", "train", "error: train.init"),
+        ("train.photo_ratio", 1.5, "train", "error: train.photo_ratio: found 1.5"),
+        ("train.batch", 7, "train", "error: train"),
+        ("evaluate.inception", "no/such.pth", "evaluate", "error: evaluate.inception: no/such.pth not found"),
+    ],
+)
+def test_bad_parameters_stop_with_one_line(repo: Path, key: str, value: Any, stage: str, message: str) -> None:
+    before = (repo / "params.yaml").read_text()
+    section, name = key.split(".")
+    (repo / "params.yaml").write_text(yaml.safe_dump(merge(yaml.safe_load(before), {section: {name: value}})))
+    try:
+        text = shell(repo, "python", f"stages/{stage}.py", ok=False)
+    finally:
+        (repo / "params.yaml").write_text(before)
+    assert message in text
+    assert "Traceback" not in text
+    assert (repo / "models/generator.safetensors").is_file()  # what was there is still there
+    assert (repo / "data/crops/manifest.csv").is_file()
+
+
+@pytest.mark.slow
+def test_cheap_variants(repo: Path) -> None:
+    """Another psi draws and measures again; more epochs go on from where the training ended."""
+    for name, override, stages in [
+        ("other-psi", "sample.psi=0.7", ["sample", "evaluate", "report"]),
+        ("longer", "train.epochs=2", ["train", "sample", "evaluate", "report"]),
+    ]:
+        text = shell(repo, "dvc", "exp", "run", "-n", name, "-S", "character=geralt", "-S", override)
+        assert re.findall(r"Running stage '(.*)'", text) == stages
+        assert ("train: going on from epoch 1" in text) == (name == "longer")
+        assert "note: " not in text  # a variant is no disagreement
+    shell(repo, "dvc", "exp", "remove", "other-psi", "longer")
+    shell(repo, "git", "checkout", ".")
+    shell(repo, "dvc", "repro")  # everything comes back from the cache

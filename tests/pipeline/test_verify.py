@@ -1,0 +1,82 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from semireal import params
+from semireal.errors import UserError
+from semireal.pipeline import verify
+from tiny import STAGES, copy, shell
+
+
+def lock(**outs: str) -> dict[str, dict[str, Any]]:
+    """Stages that are a chain: the out of one is the dep of the next."""
+    stages: dict[str, dict[str, Any]] = {}
+    deps: list[dict[str, str]] = []
+    for name, digest in outs.items():
+        stages[name] = {"deps": deps, "outs": [{"path": f"data/{name}", "md5": digest}]}
+        deps = stages[name]["outs"]
+    return stages
+
+
+def verdicts(recorded: dict[str, Any], again: dict[str, Any], uncertain: tuple[str, ...] = ()) -> list[str]:
+    return [row.verdict for row in verify.compare(recorded, again, uncertain)]
+
+
+def test_the_stage_at_fault_is_told_from_those_after_it() -> None:
+    good, bad = lock(crop="1", train="2", sample="3"), lock(crop="1", train="x", sample="y")
+    assert verdicts(good, good) == [verify.SAME] * 3
+    assert verdicts(good, bad) == [verify.SAME, verify.DIFFERENT, verify.INPUT]
+    assert verdicts(good, bad, ("train",)) == [verify.SAME, verify.STATISTICAL, verify.INPUT]
+    [row] = verify.compare({}, lock(crop="1"), ())
+    assert (row.recorded, row.verdict) == ("not recorded", verify.DIFFERENT)
+
+
+def test_a_gpu_makes_only_some_stages_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = params.load()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert verify.on_gpu(given) == ()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert verify.on_gpu(given) == ("train", "sample", "evaluate")
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A committed repository with parameters and a lock file only."""
+    shutil.copyfile(params.FILE, tmp_path / "params.yaml")
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": lock(evaluate="1")}))
+    for command in ("init -q", "config user.email a@example.org", "config user.name a", "add -A", "commit -q -m a"):
+        shell(tmp_path, "git", *command.split())
+    return tmp_path
+
+
+def test_what_cannot_be_verified_is_said_before_anything_runs(bare: Path) -> None:
+    given = yaml.safe_load((bare / "params.yaml").read_text())
+    (bare / "params.yaml").write_text(yaml.safe_dump(given | {"collection": "web/elf"}))
+    with pytest.raises(UserError, match=r"params.yaml has changes"):
+        verify.run(bare)
+    shell(bare, "git", "commit", "-q", "-a", "-m", "web")
+    with pytest.raises(UserError, match=r"found web/elf; only demo"):
+        verify.run(bare)
+    (bare / "params.yaml").write_text(yaml.safe_dump(given))
+    shell(bare, "git", "commit", "-q", "-a", "-m", "demo")
+    (bare / "dvc.lock").unlink()
+    with pytest.raises(UserError, match=r"dvc.lock has no results"):
+        verify.run(bare)
+    shutil.rmtree(bare / ".git")
+    with pytest.raises(UserError, match=r"not the top of a git repository"):
+        verify.run(bare)
+
+
+@pytest.mark.slow
+def test_everything_can_be_made_again_in_a_fresh_clone(made: Path, tmp_path: Path) -> None:
+    repo = copy(made, tmp_path / "Größe und Maß")  # a path with letters outside ASCII
+    locks = [(repo / name).read_bytes() for name in verify.LOCKS]
+    text = shell(repo, "python", "-m", "semireal.pipeline.verify", TMPDIR=str(tmp_path))
+    for name in ["scrape@geralt", *STAGES]:
+        assert [line for line in text.splitlines() if line.startswith(f"{name} ") and line.endswith("  same")], text
+    assert text.endswith("verify: all the same\n")
+    assert [(repo / name).read_bytes() for name in verify.LOCKS] == locks
+    assert not list(tmp_path.glob("semireal-verify-*"))  # the clone is gone

@@ -1,0 +1,418 @@
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from semireal.errors import UserError
+from semireal.stylegan2 import Config, Generator, Networks, load_generator, load_networks, loss, save_networks, training
+from semireal.stylegan2.checkpoint import save_state
+from semireal.stylegan2.config import TrainConfig, run_key
+from semireal.stylegan2.networks import build_discriminator, build_generator
+from semireal.stylegan2.step import Step, next_images, seed_of
+from semireal.stylegan2.training import BEST, STATE, train
+
+NETWORK = Config(8, z_dim=4, w_dim=4, mapping_layers=2, channel_base=64, channel_max=8)
+CONFIG = TrainConfig(
+    NETWORK,
+    epochs=2,
+    batch=4,
+    r1_interval=3,
+    pl_interval=2,
+    ada_target=-0.5,  # the discriminator is surer than that from the start
+    ada_kimg=0.1,
+    grid=5,
+    snapshot_epochs=2,
+    ema_kimg=0.02,
+    seed=3,
+)
+
+
+def pictures(count: int = 11) -> Tensor:
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8))
+
+
+@pytest.fixture(autouse=True)
+def _short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "EPOCH", 26)  # no multiple of the batch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """More threads only slow down networks as small as these."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(workdir: Path, data_key: str = "data", **changes: Any) -> bytes:
+    """Train and give the bytes of the final state."""
+    train(pictures(), dataclasses.replace(CONFIG, **changes), workdir, data_key)
+    return (workdir / STATE).read_bytes()
+
+
+def grids(workdir: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((workdir / training.GRIDS).iterdir())}
+
+
+def test_two_runs_are_equal(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = run(tmp_path / "a")
+    torch.manual_seed(2)  # the global generator does not matter
+    assert run(tmp_path / "b") == first
+    assert grids(tmp_path / "a") == grids(tmp_path / "b")
+    assert run(tmp_path / "c", seed=4) != first
+
+
+def test_more_epochs_later_equal_a_straight_run(tmp_path: Path) -> None:
+    for epochs in (1, 2, 5):
+        resumed = run(tmp_path / "a", epochs=epochs)
+    assert run(tmp_path / "b", epochs=5) == resumed
+    assert grids(tmp_path / "a") == grids(tmp_path / "b")
+    assert list(grids(tmp_path / "a")) == [
+        "fakes_00000.png",
+        "fakes_00002.png",
+        "fakes_00004.png",
+        "reals.png",
+    ]
+
+
+def test_fewer_epochs_than_done_start_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path / "a", epochs=3)
+    assert run(tmp_path / "a", epochs=2) == run(tmp_path / "b", epochs=2)
+    assert "starting over" in capsys.readouterr().err
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import test_training_loop as t
+t.training.EPOCH = 26
+t.training.SAVE_SECONDS = 0
+t.torch.set_num_threads(int(sys.argv[3]))
+def show(row, G):
+    print(row["epoch"], flush=True)
+    time.sleep(0.1)
+t.train(t.pictures(), t.dataclasses.replace(t.CONFIG, epochs=1000), Path(sys.argv[1]), "data", on_epoch=show)
+"""
+
+
+def test_killed_and_resumed_equals_a_straight_run(tmp_path: Path) -> None:
+    folder, threads = tmp_path / "killed", str(torch.get_num_threads())
+    for least in (2, 1):  # killed twice
+        command = [sys.executable, "-c", CHILD, str(folder), str(Path(__file__).parent), threads]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+            assert child.stdout is not None
+            shown = [int(child.stdout.readline()) for _ in range(least)]
+            time.sleep(0.13)  # into the next epoch
+            os.kill(child.pid, signal.SIGKILL)
+        assert child.returncode == -signal.SIGKILL
+    assert shown[0] > 2  # the second process went on
+    reached = int(load_history(folder)[-1]["epoch"])
+    assert run(folder, epochs=reached + 2) == run(tmp_path / "straight", epochs=reached + 2)
+    assert grids(folder) == grids(tmp_path / "straight")
+
+
+def load_history(workdir: Path) -> list[dict[str, float]]:
+    data = (workdir / STATE).read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    rows: list[dict[str, float]] = json.loads(header["__metadata__"]["semireal"])["history"]
+    return rows
+
+
+def test_history(tmp_path: Path) -> None:
+    told: list[dict[str, float]] = []
+
+    def on_epoch(row: dict[str, float], G: Generator) -> None:
+        assert G(torch.ones(1, 4)).shape == (1, 3, 8, 8)
+        told.append(row)
+
+    state = train(pictures(), CONFIG, tmp_path, "data", on_epoch=on_epoch)
+    assert state.history == told == load_history(tmp_path)
+    assert [row["epoch"] for row in told] == [1, 2]
+    assert [row["kimg"] for row in told] == [0.028, 0.052]
+    assert all(math.isfinite(value) for row in told for value in row.values())
+    assert set(told[0]) == {"epoch", "kimg", "loss_g", "loss_d", "logits_fake", "logits_real", "r1", "pl", "ada_p"}
+    again = train(pictures(), dataclasses.replace(CONFIG, epochs=3), tmp_path, "data", on_epoch=on_epoch)
+    assert [row["epoch"] for row in told] == [1, 2, 3]  # only the new one is told
+    assert again.history == told
+
+
+@pytest.mark.parametrize("change", [{"data_key": "other"}, {"lr": 0.001}, {"seed": 9}, {"mirror": False}])
+def test_state_of_another_run_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    before = run(tmp_path, epochs=1)
+    with pytest.raises(UserError, match="other parameters or data"):
+        run(tmp_path, **change)
+    assert (tmp_path / STATE).read_bytes() == before
+
+
+def test_damaged_state_is_refused(tmp_path: Path) -> None:
+    data = run(tmp_path, epochs=1)
+    (tmp_path / STATE).write_bytes(data[:-1])
+    with pytest.raises(UserError, match="damaged"):
+        run(tmp_path)
+
+
+def test_not_a_number_stops_and_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run(tmp_path, epochs=1)
+    monkeypatch.setattr(loss, "g_main", lambda logits: logits.mean() * math.nan)
+    with pytest.raises(UserError, match=r"epoch 2: found loss_g"):
+        run(tmp_path)
+    assert (tmp_path / STATE).read_bytes() == before
+
+
+def test_interrupted_saving_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run(tmp_path, epochs=1)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, epochs=2, snapshot_epochs=2)
+    assert (tmp_path / STATE).read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [training.GRIDS, STATE]
+    assert run(tmp_path) == run(tmp_path / "straight")
+
+
+def test_every_image_is_shown_once_per_pass_and_some_mirrored(tmp_path: Path) -> None:
+    images = torch.zeros(8, 3, 8, 8, dtype=torch.uint8)
+    images[..., 0] = torch.arange(1, 9, dtype=torch.uint8)[:, None, None] * 10  # left column names the image
+    config = dataclasses.replace(CONFIG, batch=8, mirror=True)
+    state = train(images, dataclasses.replace(config, epochs=0), tmp_path / "a", "data")
+    step = Step(state, config, images)
+    sides = []
+    for state.nimg in range(0, 160, 8):
+        levels = ((step._draw_reals()(torch.arange(8)) + 1) * 127.5).round()[:, 0, 0]
+        assert sorted(levels.amax(dim=1).tolist()) == [10, 20, 30, 40, 50, 60, 70, 80]
+        sides += (levels[:, -1] > 0).tolist()
+    assert sum(sides) / len(sides) == pytest.approx(0.5, abs=0.15)
+    plain = Step(state, dataclasses.replace(config, mirror=False), images)._draw_reals()(torch.arange(8))
+    assert (plain[..., -1] == -1).all()
+
+
+def test_batches_cross_the_end_of_the_data() -> None:
+    assert sorted(next_images(0, 3, 12, 5).tolist()) == sorted(
+        [*next_images(0, 3, 2, 5), *next_images(0, 5, 5, 5), *next_images(0, 10, 5, 5)]
+    )
+    assert sorted(next_images(0, 5, 5, 5).tolist()) == [0, 1, 2, 3, 4]
+
+
+def networks(config: Config = NETWORK, seed: int = 77) -> Networks:
+    G, D = build_generator(config, seed), build_discriminator(config, seed + 1)
+    G.mapping.w_avg.fill_(0.5)
+    return Networks(config, G.state_dict(), D.state_dict())
+
+
+def equal(found: torch.nn.Module, given: dict[str, Tensor] | None) -> bool:
+    assert given is not None
+    return all(torch.equal(found.state_dict()[name], value) for name, value in given.items())
+
+
+def test_transfer_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = networks()
+    config = dataclasses.replace(CONFIG, epochs=0)
+    state = train(pictures(), config, tmp_path / "a", "data", start=start)
+    assert equal(state.G, start.generator)
+    assert equal(state.G_ema, start.generator)
+    assert equal(state.D, start.discriminator)
+    assert "generator starts with b4, b8, mapping\n" in capsys.readouterr().err
+    assert state.key != run_key(config, "data")
+    train(pictures(), CONFIG, tmp_path / "a", "data", start=start)
+    with pytest.raises(UserError, match="other parameters"):
+        train(pictures(), CONFIG, tmp_path / "a", "data")
+
+    # the first grid is of the untouched start
+    again = train(pictures(), config, tmp_path / "b", "data", start=start)
+    training._save_fakes(tmp_path / "b", again.G_ema, config, epoch=99)
+    assert grids(tmp_path / "b")["fakes_00000.png"] == grids(tmp_path / "b")["fakes_00099.png"]
+    assert grids(tmp_path / "a")["fakes_00000.png"] == grids(tmp_path / "b")["fakes_00000.png"]
+
+    save_state(tmp_path / "state", state)
+    save_networks(tmp_path / "generator", NETWORK, start.generator, None, {})
+    for name in ("state", "generator"):
+        found = load_networks(tmp_path / name)
+        assert all(torch.equal(found.generator[key], value) for key, value in start.generator.items())
+        assert (found.discriminator is None) == (name == "generator")
+
+
+def test_transfer_from_another_resolution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    larger = networks(dataclasses.replace(NETWORK, img_resolution=16))
+    state = train(pictures(), dataclasses.replace(CONFIG, epochs=0), tmp_path / "a", "data", start=larger)
+    assert torch.equal(state.G.synthesis.b8.conv0.weight, larger.generator["synthesis.b8.conv0.weight"])  # type: ignore[union-attr, arg-type]
+    told = capsys.readouterr().err
+    assert "generator starts with b4, b8, mapping\n" in told
+    assert "discriminator starts with b8, b4; from scratch: b8.fromrgb" in told
+
+    smaller = networks()
+    config = dataclasses.replace(CONFIG, epochs=0, network=dataclasses.replace(NETWORK, img_resolution=16))
+    images = pictures().repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    state = train(images, config, tmp_path / "b", "data", start=smaller)
+    assert "generator starts with b4, b8, mapping; from scratch: b16" in capsys.readouterr().err
+    assert torch.equal(state.G.synthesis.b8.conv0.weight, smaller.generator["synthesis.b8.conv0.weight"])  # type: ignore[union-attr, arg-type]
+
+    wide = networks(dataclasses.replace(NETWORK, channel_base=128, channel_max=16, w_dim=8, z_dim=8))
+    with pytest.raises(UserError, match="no block fits"):
+        train(pictures(), CONFIG, tmp_path / "c", "data", start=wide)
+
+
+def test_frozen_layers_stay(tmp_path: Path) -> None:
+    start = networks()
+    state = train(pictures(), dataclasses.replace(CONFIG, freeze_d=3), tmp_path, "data", start=start)
+    assert start.discriminator is not None
+    changed = {
+        name.rsplit(".", 1)[0]
+        for name, value in state.D.state_dict().items()
+        if not torch.equal(value, start.discriminator[name])
+    }
+    assert changed == {"b8.skip", "b4.conv", "b4.fc", "b4.out"}  # fromrgb, conv0 and conv1 are frozen
+
+
+@pytest.mark.parametrize("micro_batch", [4, 8])
+def test_lots_change_nothing_but_rounding(tmp_path: Path, micro_batch: int) -> None:
+    config = dataclasses.replace(CONFIG, epochs=1, batch=16, ada_kimg=0.05)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "EPOCH", 160)
+        whole = train(pictures(), config, tmp_path / "whole", "data")
+        lots = train(pictures(), dataclasses.replace(config, micro_batch=micro_batch), tmp_path / "lots", "data")
+    assert lots.key == whole.key
+    assert lots.ada == whole.ada
+    assert whole.ada.p > 0
+    for name, value in whole.G.state_dict().items():
+        torch.testing.assert_close(lots.G.state_dict()[name], value, rtol=1e-3, atol=1e-4, msg=name)
+    assert lots.history[0] == pytest.approx(whole.history[0], rel=1e-4)
+
+
+def test_augmentation_follows_the_discriminator(tmp_path: Path) -> None:
+    def p(**changes: Any) -> float:
+        state = train(pictures(), dataclasses.replace(CONFIG, epochs=2, **changes), tmp_path / str(changes), "data")
+        assert state.history[-1]["ada_p"] == state.ada.p
+        return state.ada.p
+
+    assert p(ada_target=None) == 0
+    assert p(ada_target=1) == 0  # never that sure
+    # 52 images: 3 changes, each by the 16 images since the one before
+    assert p(ada_target=-1) == pytest.approx(3 * 16 / 100)
+    assert p(ada_target=-1, ada_kimg=0.01) == 1
+
+
+def test_best_snapshot_is_kept_and_patience_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kernels = {1: 5.0, 2: 3.0, 3: 4.0, 4: 3.5, 5: 1.0}
+    seen: list[dict[str, Tensor]] = []
+
+    def monitor(G: Generator) -> tuple[float, float]:
+        seen.append({name: value.clone() for name, value in G.state_dict().items()})
+        return kernels[len(seen)], 1.0
+
+    config = dataclasses.replace(CONFIG, epochs=5, snapshot_epochs=1, patience=2)
+    state = train(pictures(), config, tmp_path, "data", monitor=monitor)
+    assert [row["snapshot_kernel_r64"] for row in state.history] == [5, 3, 4, 3.5]
+    assert training.best_epoch(state.history) == 2
+    assert equal(load_generator(tmp_path / BEST), seen[1])
+    assert "stopped at epoch 4" in capsys.readouterr().err
+    again = train(pictures(), dataclasses.replace(config, patience=3), tmp_path, "data", monitor=monitor)
+    assert training.best_epoch(again.history) == 5  # the same run goes on with more patience
+    assert equal(load_generator(tmp_path / BEST), seen[4])
+
+
+def test_collapse_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = iter([(5.0, 0.2), (4.0, 0.8), (3.0, 0.1), (2.0, 0.7)])
+    config = dataclasses.replace(CONFIG, epochs=4, snapshot_epochs=1)
+    state = train(pictures(), config, tmp_path, "data", monitor=lambda _: next(values))
+    assert training.collapsed_epochs(state.history) == [3]
+    told = [line for line in capsys.readouterr().err.splitlines() if "collapsed" in line]
+    assert len(told) == 1
+    assert "epoch 3" in told[0]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_low_precision_trains(tmp_path: Path, precision: str) -> None:
+    config = dataclasses.replace(CONFIG, precision=precision, network=dataclasses.replace(NETWORK, conv_clamp=256))
+    state = train(pictures(), config, tmp_path, "data")
+    assert all(value.isfinite().all() for value in state.G_ema.state_dict().values())
+    assert state.G.synthesis.b8.dtype == {"bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+    assert all(p.dtype == torch.float32 for p in state.G.parameters())
+
+
+def test_averaged_generator_follows_and_w_avg_moves(tmp_path: Path) -> None:
+    state = train(pictures(), CONFIG, tmp_path, "data")
+    start = build_generator(NETWORK, seed_of(CONFIG.seed, "generator"))
+    first, last, mean = (G.state_dict()["synthesis.b4.const"] for G in (start, state.G, state.G_ema))
+    assert 0 < (mean - last).norm() < (first - last).norm()
+    assert torch.equal(state.G_ema.mapping.w_avg, state.G.mapping.w_avg)
+    assert state.G.mapping.w_avg.abs().sum() > 0
+    assert state.pl_mean > 0
+
+
+def test_regularisers_can_be_off(tmp_path: Path) -> None:
+    state = train(pictures(), dataclasses.replace(CONFIG, r1_gamma=0, pl_weight=0), tmp_path, "data")
+    assert state.history[-1]["r1"] == state.history[-1]["pl"] == 0
+    assert state.opt_g.param_groups[0]["lr"] == CONFIG.lr
+
+
+def test_lazy_regularisation_corrects_adam(tmp_path: Path) -> None:
+    state = train(pictures(), CONFIG, tmp_path, "data")
+    group = state.opt_d.param_groups[0]
+    assert group["lr"] == pytest.approx(CONFIG.lr * 3 / 4)
+    assert group["betas"] == (0, pytest.approx(0.99 ** (3 / 4)))
+    # 13 steps, and the extra one every third (0, 3, ... 12)
+    assert {int(entry["step"]) for entry in state.opt_d.state.values()} == {13 + 5}
+    assert {int(entry["step"]) for entry in state.opt_g.state.values()} == {13 + 7}
+
+
+def test_learns_one_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "EPOCH", 1600)
+    images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    images[:, 0] = 255
+    config = dataclasses.replace(CONFIG, epochs=1, batch=16, r1_interval=16, pl_interval=4, r1_gamma=1, lr=0.005)
+    config = dataclasses.replace(config, ada_target=None)  # at p = 1 any colour would do
+    state = train(images, config, tmp_path, "data")
+    mean = state.G_ema(torch.randn(64, 4, generator=torch.Generator().manual_seed(0))).mean(dim=[0, 2, 3])
+    assert mean[0] > 0.5
+    assert (mean[1:] < -0.5).all()
+
+
+def test_grid_is_a_picture_of_the_right_size(tmp_path: Path) -> None:
+    run(tmp_path)
+    with Image.open(tmp_path / training.GRIDS / "fakes_00002.png") as img:
+        assert img.size == (24, 16)  # 5 images in 3 columns
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch": 6},
+        {"batch": 0},
+        {"lr": 0.0},
+        {"snapshot_epochs": 0},
+        {"r1_interval": 0},
+        {"micro_batch": 3},
+        {"ada_groups": ("blur",)},
+        {"precision": "int8"},
+        {"precision": "float16"},  # without a clamp
+    ],
+)
+def test_config_refuses_nonsense(change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(change))):
+        dataclasses.replace(CONFIG, **change)
+
+
+def test_wrong_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"need \[N, 3, 8, 8\]"):
+        train(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), CONFIG, tmp_path, "data")
