@@ -19,12 +19,12 @@ import pandas as pd
 import torch
 import yaml
 
-from semireal import params
 from semireal.collect import scrape
 from semireal.curate import dedupe, resize
 from semireal.curate import filter as quality
 from semireal.faces import crop
 from semireal.metrics import distances
+from semireal.params import whole
 from semireal.stylegan2 import Generator, load_generator, save_networks, training
 from semireal.training import dataset, train
 from semireal.training.sample import draw
@@ -40,7 +40,7 @@ MARGIN, LIFT = 0.45, 0.12
 
 def prepare(work: Path, faces: Path) -> None:
     """Bring the pictures through the stages of the pipeline."""
-    given = params.load(ROOT / "params.yaml")
+    given = whole.load(ROOT / "params.yaml")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     sources = {kind: {"folder": str((faces / kind).resolve()), "domain": kind} for kind in ("photo", "portrait")}
@@ -59,7 +59,7 @@ def prepare(work: Path, faces: Path) -> None:
 
 def train_one(work: Path, ada: str, epochs: int, ada_kimg: float) -> None:
     """Train with the demo's parameters; goes on where it stopped."""
-    given = params.load(ROOT / "params.yaml")
+    given = whole.load(ROOT / "params.yaml")
     config = dataclasses.replace(
         train.config_of(given.train, given.seed),
         epochs=epochs,

@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from semireal import images, params
+from semireal import images
 from semireal.faces import detect
 from semireal.images import Pixels
+from semireal.params import whole
 
 IOU = 0.4
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,7 +113,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
-    crop = params.load(ROOT / "params.yaml").crop
+    crop = whole.load(ROOT / "params.yaml").crop
     default = {
         kind: detect.make(name, crop.score, crop.detect_size)
         for kind, name in (("photo", crop.detector_photo), ("portrait", crop.detector_portrait))

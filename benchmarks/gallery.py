@@ -14,13 +14,14 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from semireal import manifest, params
+from semireal import manifest
 from semireal.collect.gallery.catalogue import posts, render
 from semireal.collect.gallery.faces import CHARACTERS
 from semireal.curate import dedupe, resize
 from semireal.curate import filter as filter_
 from semireal.faces import crop
-from semireal.params import Params
+from semireal.params import whole
+from semireal.params.whole import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True)
     given = parser.parse_args()
-    settings = params.load(ROOT / "params.yaml")
+    settings = whole.load(ROOT / "params.yaml")
     result = {}
     for character in CHARACTERS:
         with TemporaryDirectory() as folder:

@@ -16,10 +16,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from semireal import images, manifest, params
+from semireal import images, manifest
 from semireal.faces import crop, detect
 from semireal.manifest import Row
-from semireal.params import Crop
+from semireal.params import whole
+from semireal.params.crop import Crop
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 512  # px; all crops are looked at in one size
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets of the crops")
     given = parser.parse_args()
-    settings = params.load(ROOT / "params.yaml").crop.__dict__
+    settings = whole.load(ROOT / "params.yaml").crop.__dict__
     result = {}
     for name, change in (("box", {"margin": 0.45, "lift": 0.12}), ("aligned", {"scale": 1.3})):
         one = Crop(**{**settings, "geometry": name, **change})

@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from semireal import images, params
+from semireal import images
 from semireal.classifiers import style as style_training
 from semireal.classifiers.style import Table
 from semireal.curate import filter as quality
 from semireal.curate import style
 from semireal.curate.style import STYLES
-from semireal.params import Filter
+from semireal.params import whole
+from semireal.params.filter import Filter
 
 ROOT = Path(__file__).resolve().parents[1]
 SHEET = 128  # px of a picture on a contact sheet
@@ -79,7 +80,7 @@ def validated(table: Table, limits: Filter, repeats: int = 3) -> dict[str, Any]:
 # --- what the rules reject -----------------------------------------------------------------------------------
 
 
-def rules(faces: Path, out: Path, given: params.Params) -> None:
+def rules(faces: Path, out: Path, given: whole.Params) -> None:
     """Table and contact sheets of what the report's rule (file size) rejects and what the other measures reject."""
     classifier = style.Classifier()
     rows = []
@@ -113,7 +114,7 @@ def main() -> None:
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--rules", type=Path)
     given = parser.parse_args()
-    settings = params.load(ROOT / "params.yaml")
+    settings = whole.load(ROOT / "params.yaml")
     if given.rules:
         rules(given.faces, given.rules, settings)
         return

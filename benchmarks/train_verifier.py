@@ -19,10 +19,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from semireal import images, params
+from semireal import images
 from semireal.faces import detect
+from semireal.files import write_json
 from semireal.images import Pixels
-from semireal.stage import write_json
+from semireal.params import whole
 
 ROOT = Path(__file__).resolve().parents[1]
 FEATURES = ["confidence", "animal"]
@@ -35,7 +36,7 @@ DIGITS = 4  # the last bits of the network's answers differ between machines
 
 def candidates(folder: Path) -> pd.DataFrame:
     """One row per face that YuNet finds, see `row_of`; `plain` = seen as the default detector sees it."""
-    crop = params.load(ROOT / "params.yaml").crop
+    crop = whole.load(ROOT / "params.yaml").crop
     verified = detect.Verified(detect.YuNet(crop.score, crop.detect_size))
     finders = {size: detect.YuNet(crop.score, size) for size in sorted({*SIZES, crop.detect_size})}
     table = pd.read_csv(folder / "faces.csv")

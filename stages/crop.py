@@ -1,15 +1,25 @@
 """Stage crop: find the faces of the raw collection and cut them out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from semireal import params, stage
 from semireal.collect import takedowns
 from semireal.faces import crop
+from semireal.params.crop import Crop
+
+
+@dataclass(frozen=True)
+class Given:
+    """What it takes of params.yaml."""
+
+    collection: str
+    crop: Crop
 
 
 def main() -> None:
     """data/raw/<collection>, less what is taken down -> data/crops."""
-    given = params.load()
+    given = params.load(Given)
     taken_down = takedowns.read(takedowns.FILE)
     with stage.output(Path("data/crops")) as out:
         crop.run(Path("data/raw") / given.collection, out, given.crop, taken_down)

@@ -1,15 +1,24 @@
 """Stage dedupe: of near-duplicates keep one."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from semireal import params, stage
 from semireal.curate import dedupe
+from semireal.params.dedupe import Dedupe
+
+
+@dataclass(frozen=True)
+class Given:
+    """What it takes of params.yaml."""
+
+    dedupe: Dedupe
 
 
 def main() -> None:
     """data/filtered -> data/dataset."""
     with stage.output(Path("data/dataset")) as out:
-        dedupe.run(Path("data/filtered"), out, params.load().dedupe)
+        dedupe.run(Path("data/filtered"), out, params.load(Given).dedupe)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,28 @@
 """Stage filter: leave out what is too poor to train on or of another style."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from semireal import params, stage
-from semireal.curate import decisions, filter
+from semireal.curate import decisions
+from semireal.curate.filter import run
+from semireal.params.filter import Filter
+
+
+@dataclass(frozen=True)
+class Given:
+    """What it takes of params.yaml."""
+
+    name: str
+    filter: Filter
 
 
 def main() -> None:
     """data/resized and the decisions of a person -> data/filtered."""
-    given = params.load()
+    given = params.load(Given)
     decided = decisions.read(decisions.file_of(given.name))
     with stage.output(Path("data/filtered")) as out:
-        filter.run(Path("data/resized"), out, given.filter, decided)
+        run(Path("data/resized"), out, given.filter, decided)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,23 @@
 """Stage sample: pictures of the trained generator."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from semireal import params, stage
+from semireal.params.sample import Sample
 from semireal.training import sample
+
+
+@dataclass(frozen=True)
+class Given:
+    """What it takes of params.yaml."""
+
+    sample: Sample
 
 
 def main() -> None:
     """models/*.safetensors -> results/samples."""
-    given = params.load().sample
+    given = params.load(Given).sample
     with stage.output(Path("results/samples")) as out:
         sample.run(sample.generator_of(Path("models"), given.snapshot), out, given)
 

@@ -11,7 +11,7 @@ from semireal.training import train
 
 def main() -> None:
     """data/dataset -> models/*.safetensors and results/train."""
-    given = params.load()
+    given = params.load(train.Given)
     with stage.output(Path("results/train")) as out:
         if given.train.processes > 1:
             train.launch(out, given.train.processes)

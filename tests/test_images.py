@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from conftest import texture
-from semireal import images
+from semireal import images, tensors, workers
 
 
 def gradient() -> images.Pixels:
@@ -124,11 +124,11 @@ def test_mangled_bytes_give_an_image_or_an_image_error(changes: list[tuple[int, 
 
 def test_float_round_trip_is_exact() -> None:
     values = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(1, 3, 16, 16)
-    floats = images.to_float(values)
+    floats = tensors.to_float(values)
     assert floats.min() == -1
     assert floats.max() == 1
-    assert torch.equal(torch.from_numpy(images.to_uint8(floats)).permute(0, 3, 1, 2), values)
-    assert images.to_uint8(torch.full((1, 3, 1, 1), 9.0)).max() == 255  # clipped
+    assert torch.equal(torch.from_numpy(tensors.to_uint8(floats)).permute(0, 3, 1, 2), values)
+    assert tensors.to_uint8(torch.full((1, 3, 1, 1), 9.0)).max() == 255  # clipped
 
 
 def test_grid_places_images_row_by_row() -> None:
@@ -145,7 +145,7 @@ def test_png_round_trip_leaves_no_partial_file(tmp_path: Path) -> None:
 
 
 def test_each_keeps_the_order() -> None:
-    assert list(images.each(lambda x: x * x, list(range(50)), "square")) == [x * x for x in range(50)]
+    assert list(workers.each(lambda x: x * x, list(range(50)), "square")) == [x * x for x in range(50)]
 
 
 def test_lent_objects_serve_one_thread_at_a_time_and_are_used_again() -> None:
@@ -155,7 +155,7 @@ def test_lent_objects_serve_one_thread_at_a_time_and_are_used_again() -> None:
         made.append(set())
         return made[-1]
 
-    lent = images.Lent(make)
+    lent = workers.Pool(make)
 
     def use(item: int) -> int:
         with lent.borrowed() as one:
@@ -165,7 +165,7 @@ def test_lent_objects_serve_one_thread_at_a_time_and_are_used_again() -> None:
             one.clear()
         return item
 
-    assert list(images.each(use, range(40), "test")) == list(range(40))
+    assert list(workers.each(use, range(40), "test")) == list(range(40))
     assert 1 <= len(made) <= (os.cpu_count() or 1)
     with lent.borrowed() as first, lent.borrowed() as second:
         assert first is not second

@@ -10,17 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import ROOT
-from semireal import params
+from semireal import schema
 from semireal.errors import UserError
+from semireal.params import whole
 
 COMMITTED: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 CHARACTERS = sorted(path.stem for path in (ROOT / "experiments" / "character").glob("*.yaml"))
 
 
-def compose(target: Path, *overrides: str) -> params.Params:
+def compose(target: Path, *overrides: str) -> whole.Params:
     """What `dvc exp run -S ...` writes to params.yaml, checked."""
     compose_and_dump(str(target), str(ROOT / "experiments"), None, "config", "", list(overrides))
-    return params.load(target)
+    return whole.load(target)
 
 
 def changed(tmp_path: Path, key: str, value: Any) -> Path:
@@ -40,7 +41,7 @@ def test_committed_params_are_the_default_composition(tmp_path: Path) -> None:
     here = (ROOT / "params.yaml").read_text()
     found = subprocess.run(["git", "show", "HEAD:./params.yaml"], cwd=ROOT, capture_output=True, text=True, check=False)
     # the workspace may hold an experiment, and a change that is not committed yet differs from HEAD
-    known = [params.check(yaml.safe_load(text)) for text in (here, found.stdout) if text]
+    known = [whole.check(yaml.safe_load(text)) for text in (here, found.stdout) if text]
     assert compose(tmp_path / "params.yaml") in known
 
 
@@ -98,18 +99,18 @@ def test_full_profile_carries_the_settings_of_the_report(
 )
 def test_bad_values_are_named(tmp_path: Path, key: str, value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        params.load(changed(tmp_path, key, value))
+        whole.load(changed(tmp_path, key, value))
 
 
 def test_missing_key_is_named(tmp_path: Path) -> None:
     content = {key: value for key, value in COMMITTED.items() if key != "dedupe"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=r"dedupe: missing parameter"):
-        params.load(tmp_path / "params.yaml")
+        whole.load(tmp_path / "params.yaml")
 
 
 def test_whole_numbers_pass_as_numbers(tmp_path: Path) -> None:
-    found = params.load(changed(tmp_path, "sample.psi", 1))
+    found = whole.load(changed(tmp_path, "sample.psi", 1))
     assert found.sample.psi == 1.0
     assert isinstance(found.sample.psi, float)
 
@@ -118,7 +119,7 @@ def test_whole_numbers_pass_as_numbers(tmp_path: Path) -> None:
 def test_broken_file_is_one_clear_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(UserError) as caught:
-        params.load(tmp_path / "params.yaml")
+        whole.load(tmp_path / "params.yaml")
     assert "params.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -142,7 +143,7 @@ def test_no_value_escapes_the_check(key: str, value: Any) -> None:
         part = part[section]
     part[last] = value
     with contextlib.suppress(UserError):
-        found = params.parse(params.Params, content, "")
+        found = schema.parse(whole.Params, content, "")
         assert 0.1 <= found.crop.score <= 1
         assert found.train.batch >= 1
         assert isinstance(found.train.mirror, bool)

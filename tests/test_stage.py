@@ -71,12 +71,3 @@ def test_work_is_kept_and_held_by_one(work_root: Path) -> None:
     waiting.join(10)
     assert not waiting.is_alive()
     assert (work_root / ".work/train/k/state").exists()
-
-
-def test_keys_follow_content(tmp_path: Path) -> None:
-    assert stage.key_of({"a": 1, "b": 2}) == stage.key_of({"b": 2, "a": 1})
-    assert stage.key_of(1) != stage.key_of(2)
-    (tmp_path / "a.py").write_text("x")
-    before = stage.key_of_code(tmp_path)
-    (tmp_path / "a.py").write_text("y")
-    assert stage.key_of_code(tmp_path) != before

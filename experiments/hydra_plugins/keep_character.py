@@ -10,14 +10,14 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src"))  # dvc may have a Python of its own
 
-from semireal.pipeline import guards  # noqa: E402
+from semireal.pipeline import compose  # noqa: E402
 
 
 class KeepCharacter(SearchPathPlugin):
-    """Refuses an `exp run` that would go back to the default character or profile without being told to."""
+    """Refuses an `exp run` that would silently go back to the default character, or whose collection is not here."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:  # noqa: ARG002
         """Look at the command line, the only place where the overrides are now; leaves the search path alone."""
-        why = guards.leaving(ROOT, sys.argv[1:])
+        why = compose.leaving(ROOT, sys.argv[1:]) or compose.never_made(ROOT, sys.argv[1:])
         if why:
             raise InvalidArgumentError(why)

@@ -1,25 +1,20 @@
-"""Pixels: any picture file to RGB, RGB to the floats of the networks and back, grids, PNG and JPEG.
+"""Pictures: any file to RGB, scaling and cutting, grids, PNG and JPEG.
 
-At the rim of the program an image is HWC uint8 RGB; inside the networks it is NCHW float32 in [-1, 1].
-All conversions between the two are here.
+An image is HWC uint8 RGB here, and everywhere outside of the networks (see semireal.tensors).
 """
 
 import contextlib
 import io
-import os
-import queue
 import warnings
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
-import torch
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
-from tqdm import tqdm
+
+from semireal import files
 
 Pixels = NDArray[np.uint8]
 T = TypeVar("T")
@@ -130,33 +125,7 @@ def save_png(path: Path, img: Pixels) -> None:
     """Write a PNG through a temporary name, so that no half picture is ever seen."""
     buffer = io.BytesIO()
     Image.fromarray(img).save(buffer, "PNG", compress_level=3)
-    write_atomic(path, buffer.getvalue())
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: temporary name, then rename."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def to_float(images: torch.Tensor) -> torch.Tensor:
-    """uint8 NCHW in 0..255 to float32 NCHW in [-1, 1]."""
-    return images.to(torch.float32) / 127.5 - 1
-
-
-def to_uint8(images: torch.Tensor) -> Pixels:
-    """Float NCHW around [-1, 1] (clipped) to uint8 NHWC."""
-    scaled = (images.detach().float() * 127.5 + 127.5).round().clamp(0, 255)
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def to_nchw(images: Sequence[Pixels]) -> torch.Tensor:
-    """HWC uint8 images of one size to one uint8 NCHW tensor."""
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    files.write_atomic(path, buffer.getvalue())
 
 
 def grid(images: Pixels, columns: int) -> Pixels:
@@ -168,37 +137,3 @@ def grid(images: Pixels, columns: int) -> Pixels:
         y, x = divmod(index, columns)
         canvas[y * height : (y + 1) * height, x * width : (x + 1) * width] = img
     return canvas
-
-
-class Lent(Generic[T]):
-    """Objects of which each may serve one thread at a time, made when all others are in use.
-
-    Unlike in a threading.local they outlive the threads. Those of a pool are not waited for at the end of the program,
-    and one that is still tearing down a network by then would abort the process.
-    """
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._idle: queue.SimpleQueue[T] = queue.SimpleQueue()
-
-    @contextlib.contextmanager
-    def borrowed(self) -> Iterator[T]:
-        """Give one of the objects for the length of a `with` block."""
-        try:
-            one = self._idle.get_nowait()
-        except queue.Empty:
-            one = self._make()
-        try:
-            yield one
-        finally:
-            self._idle.put(one)
-
-
-def each(work: Callable[[T], R], items: Sequence[T], desc: str) -> Iterator[R]:
-    """Apply `work` to each item on all cores, in order, with a progress bar.
-
-    Threads are enough, since OpenCV and Pillow release the interpreter; joblib's Dask backend takes the same
-    call to a cluster.
-    """
-    results = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(delayed(work)(i) for i in items)
-    yield from tqdm(results, total=len(items), desc=desc, unit="img", mininterval=1)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from semireal.errors import UserError
-from semireal.stage import write_json
+from semireal.files import write_json
 
 FILE = "manifest.csv"
 KEPT, REJECTED = "kept", "rejected"

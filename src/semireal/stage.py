@@ -1,29 +1,27 @@
 """What every stage script shares: exit codes, an output that is written whole or not at all, work to resume."""
 
-import hashlib
-import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
+from semireal import watch
 from semireal.errors import Unfinished, UserError
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a stage; a user's mistake becomes one line and exit code 2, work to go on with 75, Ctrl-C 130.
 
-    Whichever stage DVC runs first checks all parameters before it starts.
+    Run by DVC, it also ends with 2 where something that decides the result changed meanwhile: DVC looks at code, data
+    and parameters when the stage has ended, and would certify what never ran together.
     """
     try:
-        if "DVC_STAGE" in os.environ and "RANK" not in os.environ:  # not again in each process of torchrun
-            _check_parameters(os.environ["DVC_STAGE"])
-        main()
+        with watch.unchanged(watched()):
+            main()
     except UserError as error:
         say(f"error: {error}")
         sys.exit(2)
@@ -35,12 +33,9 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def _check_parameters(name: str) -> None:
-    # params needs this module
-    from semireal.pipeline import guards
-
-    for note in guards.before_stage(name, Path()):
-        say(f"note: {note}")
+def watched() -> str | None:
+    """The stage that DVC runs, e.g. `train` or `scrape@elf`; None without DVC, and in the processes of torchrun."""
+    return None if "RANK" in os.environ else os.environ.get("DVC_STAGE")
 
 
 def say(text: str) -> None:
@@ -54,7 +49,12 @@ def work_root() -> Path:
     DVC sets DVC_ROOT, also in queued and temporary runs, to the repository of the user: a run that failed in a
     temporary copy is resumed by the next one.
     """
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve() / ".work"
+    return root() / ".work"
+
+
+def root() -> Path:
+    """The repository of the user: this folder, unless DVC runs a copy of it."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def output(out: Path) -> Iterator[Path]:
 def work(stage: str, key: str) -> Iterator[Path]:
     """Give the folder `.work/<stage>/<key>`, kept between runs and held by one process at a time.
 
-    `key` must change with everything that decides the result, except where to stop (see `key_of`).
+    `key` must change with everything that decides the result, except where to stop (see `semireal.code`).
     """
     folder = work_root() / stage / key
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,24 +91,3 @@ def work(stage: str, key: str) -> Iterator[Path]:
         yield folder
     finally:
         lock.release()
-
-
-def key_of(*parts: Any) -> str:
-    """Short stable name of a JSON-like value: the first 16 hex digits of its SHA-256."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def key_of_code(*paths: Path) -> str:
-    """Key of the source text of modules and packages, so that a resumed run never mixes two versions."""
-    files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py")))
-    return key_of([file.read_text() for file in files])
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write readable JSON with sorted keys, for DVC metrics and for people.
-
-    Never into the file that is there: it may be a link to the cache of DVC.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    partial.replace(path)

@@ -25,8 +25,10 @@ from hostile import Cards, card, cards, files_of, gallery
 from semireal import manifest
 from semireal.collect import collector as collecting
 from semireal.collect import gallerydl, scrape, takedowns
-from semireal.collect.collector import Journal, Patience
+from semireal.collect.collector import Patience
 from semireal.collect.gallery.faults import Fault
+from semireal.collect.journal import Journal
+from semireal.collect.source import load_sources
 from semireal.errors import Unfinished, UserError
 from semireal.images import ImageError, load_rgb
 
@@ -584,7 +586,7 @@ def test_a_killed_scraper_leaves_no_child(work_root: Path) -> None:
 def test_gallery_dl_ends_when_nobody_answers(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What other systems than Linux rely on."""
     monkeypatch.setattr(gallerydl, "_LIBC", None)
-    source = scrape.load_sources(definition_of(work_root, {"a": {"url": "x"}}))["a"]
+    source = load_sources(definition_of(work_root, {"a": {"url": "x"}}))["a"]
     with gallery(cards(3)) as (url, faults):
         config = gallerydl.configuration(source, work_root / "files")
         child = gallerydl.Child(f"{url}a", config, ["127.0.0.1"], {}, work_root / "log")
@@ -706,7 +708,7 @@ def test_secrets_that_others_may_read_are_refused(run: Run, work_root: Path) -> 
 
 def test_what_decides_where_files_go_cannot_be_overridden(work_root: Path) -> None:
     options = {"moebooru": {"filename": "x", "file-filter": "True", "base-directory": "/", "timeout": 1}}
-    source = scrape.load_sources(definition_of(work_root, {"a": {"url": "x", "pause": "2-4", "options": options}}))["a"]
+    source = load_sources(definition_of(work_root, {"a": {"url": "x", "pause": "2-4", "options": options}}))["a"]
     config = gallerydl.configuration(source, Path("files"), {"moebooru": {"password": "p"}, "pixiv": {"a": 1}})
     assert config["extractor"] == {
         "sleep": "2-4",

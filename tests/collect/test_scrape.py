@@ -18,6 +18,7 @@ from PIL import Image
 from conftest import ROOT, texture
 from semireal import manifest
 from semireal.collect import scrape, takedowns
+from semireal.collect.source import load_sources
 from semireal.errors import UserError
 
 
@@ -134,7 +135,7 @@ def test_a_killed_run_goes_on(work_root: Path) -> None:
     definition.write_text(yaml.safe_dump({"sources": {"a": source}}))
     command = [sys.executable, str(ROOT / "stages" / "scrape.py"), "demo/x"]
     process = subprocess.Popen(command, cwd=work_root, stderr=subprocess.DEVNULL, start_new_session=True)
-    key = scrape.source_key(scrape.load_sources(definition)["a"])
+    key = scrape.source_key(load_sources(definition)["a"])
     files = work_root / ".work" / "scrape" / "demo" / "x" / f"a-{key}" / "files"
     deadline = time.monotonic() + 60
     while not (files.is_dir() and len(list(files.glob("*.jpg"))) >= 3):

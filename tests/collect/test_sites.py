@@ -22,6 +22,7 @@ from conftest import ROOT, texture
 from semireal import manifest
 from semireal.collect import scrape
 from semireal.collect.collector import Patience
+from semireal.collect.source import load_sources
 
 OFFLINE = ROOT / "tests" / "offline"
 DEFINITIONS = sorted(path for kind in ("web", "open") for path in (ROOT / "experiments/sources" / kind).glob("*.yaml"))
@@ -107,7 +108,7 @@ def test_the_example_of_secrets_has_options_of_the_manual(documented: set[str]) 
 
 @pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_source_states_limits_and_a_licence(path: Path) -> None:
-    sources = scrape.load_sources(path)
+    sources = load_sources(path)
     for source in sources.values():
         assert source.limit
         assert source.per_hour

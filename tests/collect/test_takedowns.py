@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import ROOT, texture
-from semireal import manifest, params
+from semireal import manifest
 from semireal.collect import scrape, takedowns
 from semireal.errors import UserError
 from semireal.faces import crop
+from semireal.params import whole
 
 HEAD = "url,artist,sha256,reason\n"
 SHA = "0123456789abcdef" * 4
@@ -141,7 +142,7 @@ def test_crop_leaves_out_what_is_taken_down(make_dataset: Callable[..., Path], t
     """The raw collection stays as it is, as a frozen one does; what follows it does not have the image."""
     rows: list[dict[str, Any]] = [{"artist": "A", "page_url": "https://a.org/1"}, {"artist": "B", "page_url": ""}]
     raw = make_dataset("raw", [(texture(n, 128, 128), row | {"domain": "portrait"}) for n, row in enumerate(rows)])
-    given_ = params.load(ROOT / "params.yaml").crop
+    given_ = whole.load(ROOT / "params.yaml").crop
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(UserError, match="crop: none of 2 images kept"):  # textures have no face

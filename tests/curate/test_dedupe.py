@@ -9,7 +9,7 @@ from PIL import Image
 from conftest import texture
 from semireal import images, manifest
 from semireal.curate import dedupe
-from semireal.params import Dedupe
+from semireal.params.dedupe import Dedupe
 
 
 @given(st.lists(st.binary(min_size=4, max_size=4), max_size=40), st.integers(0, 16))

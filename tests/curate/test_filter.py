@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, texture
-from semireal import manifest, params
+from semireal import manifest
 from semireal.classifiers import style as style_training
 from semireal.collect.gallery.catalogue import Kind, Post, posts, render, truth
 from semireal.collect.gallery.faces import CHARACTERS
@@ -18,7 +18,8 @@ from semireal.curate import filter as filter_
 from semireal.curate.decisions import Decision
 from semireal.faces import crop
 from semireal.images import Pixels
-from semireal.params import Filter
+from semireal.params import whole
+from semireal.params.filter import Filter
 from semireal.training import dataset
 
 PARAMS = Filter(
@@ -256,7 +257,7 @@ def part_of_the_gallery(character: str) -> list[Post]:
 
 def test_the_gallery_is_judged_as_it_was_made(tmp_path: Path) -> None:
     """The demo from the file to the dataset, with the committed parameters, against what was drawn."""
-    given = params.load(ROOT / "params.yaml")
+    given = whole.load(ROOT / "params.yaml")
     raw, crops, resized, filtered, out = folders = [tmp_path / f"{n}" for n in range(5)]
     for folder in folders:
         folder.mkdir()
@@ -289,7 +290,7 @@ def test_the_gallery_is_judged_as_it_was_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "reason"), [("anime", "flat anime"), ("sketch", "line art"), ("good", "")])
 def test_drawings_that_pass_a_detector_are_told_apart(kind: Kind, reason: str) -> None:
-    given = params.load(ROOT / "params.yaml").filter
+    given = whole.load(ROOT / "params.yaml").filter
     classifier = style.Classifier()
     for character in CHARACTERS:
         chosen = [post for post in posts(character) if post.kind == kind and post.encoding == "jpeg"]

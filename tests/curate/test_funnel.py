@@ -11,7 +11,7 @@ from semireal.curate import filter as filter_
 from semireal.curate import funnel
 from semireal.curate.decisions import Decision
 from semireal.errors import UserError
-from semireal.params import Filter
+from semireal.params.filter import Filter
 
 RAW = {"in": 12, "kept": 10, "rejected": {"same file": 2}}
 CROPS = {"in": 10, "kept": 6, "rejected": {"no face": 3, "face too small": 1}}

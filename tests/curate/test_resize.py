@@ -7,7 +7,7 @@ from PIL import Image
 from conftest import texture
 from semireal import images, manifest
 from semireal.curate import resize
-from semireal.params import Resize
+from semireal.params.resize import Resize
 
 
 def test_every_crop_becomes_a_square_jpeg(make_dataset: Callable[..., Path], tmp_path: Path) -> None:

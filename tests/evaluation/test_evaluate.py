@@ -12,12 +12,12 @@ import torch
 import yaml
 
 from conftest import ROOT, texture
-from semireal import images, params
+from semireal import files, images, params
 from semireal.errors import UserError
 from semireal.evaluation import evaluate, measures
+from semireal.evaluation.evaluate import Given
 from semireal.metrics import distances, features, inception
 from semireal.metrics.extractors import Extractor
-from semireal.params import Params
 from semireal.stylegan2 import Config, Generator, save_networks
 from semireal.stylegan2.networks import build_generator
 from semireal.training import sample
@@ -107,8 +107,8 @@ def test_real_faces_rank_and_blend_sensibly(net: features.R64, shared: Path) -> 
     photos, new_photos, paintings, new_paintings, noisy = (
         features.extract(net, some_shown, CPU) for some_shown in (*shown, noise)
     )
-    distances = [distances.frechet(photos, y) for y in (new_photos, paintings, noisy)]
-    assert distances == sorted(distances)
+    found = [distances.frechet(photos, y) for y in (new_photos, paintings, noisy)]
+    assert found == sorted(found)
     real, domain = np.concatenate([photos, paintings]), ["photo"] * len(photos) + ["portrait"] * len(paintings)
     half = np.concatenate([new_photos[::2], new_paintings[::2]])
     low, middle, high = (
@@ -152,13 +152,13 @@ class Workspace:
         (root / "results/funnel").mkdir()
         (root / "results/funnel/funnel.json").write_text('{"raw": 50, "de-duplicated": 26}')
 
-    def params(self, **evaluation: Any) -> Params:
+    def params(self, **evaluation: Any) -> Given:
         """Those of the repository, tiny."""
-        given = params.load(ROOT / "params.yaml")
+        given = params.load(Given, ROOT / "params.yaml")
         small: dict[str, Any] = {"images": 24, "psi_images": 8, "psis": (0.5, 1.0), "resamples": 20} | evaluation
-        return replace(given, train=replace(given.train, resolution=16), evaluate=replace(given.evaluate, **small))
+        return replace(given, resolution=16, evaluate=replace(given.evaluate, **small))
 
-    def run(self, data: Path, given: Params) -> tuple[dict[str, float], Path]:
+    def run(self, data: Path, given: Given) -> tuple[dict[str, float], Path]:
         """Numbers and folder of an evaluation."""
         out = self.root / f"out{len(list(self.root.glob('out*')))}"
         out.mkdir()
@@ -263,7 +263,7 @@ def test_training_images_among_the_generated_are_reported(
 def test_domains_are_those_of_the_dataset_whatever_was_trained_on(workspace: Workspace) -> None:
     data = workspace.make("set", mixed(40))
     given = workspace.params()
-    some = replace(given, train=replace(given.train, photo_ratio=0.8))
+    some = replace(given, photo_ratio=0.8)
     everything, _ = workspace.run(data, given)
     found, out = workspace.run(data, some)
     assert (found["real_images"], found["real_photos"]) == (25, 20)
@@ -303,7 +303,7 @@ def test_published_names_come_with_the_published_network_only(
     """The Inception itself is tried in test_inception.py; here random projections take its place."""
     file = tmp_path / "weights.pth"
     file.write_bytes(b"weights")
-    monkeypatch.setattr(weights, "INCEPTION", replace(weights.INCEPTION, sha256=weights.sha256_of(file)))
+    monkeypatch.setattr(weights, "INCEPTION", replace(weights.INCEPTION, sha256=files.sha256_of(file)))
     turn = np.random.default_rng(0).normal(size=(16 * 16 * 3, inception.WIDTH + 1008)).astype(np.float32) / 5000
     monkeypatch.setattr(inception, "extract", lambda path, shown, device: shown.reshape(len(shown), -1) @ turn)
     data = workspace.make("set", mixed(26))

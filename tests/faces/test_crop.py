@@ -13,7 +13,7 @@ from semireal import images, manifest
 from semireal.errors import UserError
 from semireal.faces import crop
 from semireal.faces.detect import Face
-from semireal.params import Crop
+from semireal.params.crop import Crop
 
 PARAMS = Crop(
     detector_photo="verified",

@@ -12,7 +12,7 @@ from torch_fidelity import fidelity
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from conftest import texture
-from semireal import images
+from semireal import files, images
 from semireal.errors import UserError
 from semireal.evaluation import measures
 from semireal.metrics import distances, inception
@@ -134,7 +134,7 @@ def test_null_asks_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_where_the_weights_may_be(random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pinned = replace(weights.INCEPTION, sha256=weights.sha256_of(random_weights), url="http://127.0.0.1:9/w")
+    pinned = replace(weights.INCEPTION, sha256=files.sha256_of(random_weights), url="http://127.0.0.1:9/w")
     monkeypatch.setattr(weights, "INCEPTION", pinned)
     monkeypatch.setenv("SEMIREAL_CACHE", str(tmp_path))
     assert inception.find(str(random_weights)) == random_weights

@@ -7,6 +7,7 @@ import yaml
 
 from semireal import params
 from semireal.errors import UserError
+from semireal.params import whole
 from semireal.pipeline import verify
 from tiny import STAGES, copy, shell
 
@@ -35,7 +36,7 @@ def test_the_stage_at_fault_is_told_from_those_after_it() -> None:
 
 
 def test_a_gpu_makes_only_some_stages_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = params.load()
+    given = whole.load()
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert verify.on_gpu(given) == ()
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from semireal import images
-from semireal.params import Sample
+from semireal import images, tensors
+from semireal.params.sample import Sample
 from semireal.stylegan2 import Config, Generator, save_networks
 from semireal.stylegan2.networks import build_generator
 from semireal.training import sample
@@ -58,8 +58,8 @@ def test_style_mix_takes_coarse_layers_from_the_row(generator: Generator) -> Non
     ws = generator.mapping(sample.latents(range(4), 8))
     expected = ws[2:3].clone()
     expected[:, : ws.shape[1] // 2] = ws[1, : ws.shape[1] // 2]
-    picture = images.to_uint8(generator.synthesis(expected, noise="const"))[0]
+    picture = tensors.to_uint8(generator.synthesis(expected, noise="const"))[0]
     cell = mixed[2 * 16 :, 16 : 2 * 16]
     assert np.abs(cell.astype(int) - picture).max() <= 1
-    source = images.to_uint8(generator.synthesis(ws[1:2], noise="const"))[0]
+    source = tensors.to_uint8(generator.synthesis(ws[1:2], noise="const"))[0]
     assert np.abs(mixed[2 * 16 :, :16].astype(int) - source).max() <= 1

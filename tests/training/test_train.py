@@ -12,11 +12,11 @@ import torch
 import yaml
 
 from conftest import ROOT, Server, texture
-from semireal import params, stage
+from semireal import params
 from semireal.errors import UserError
-from semireal.params import Params
 from semireal.stylegan2 import Networks, load_discriminator, load_generator, load_networks, training
 from semireal.training import train
+from semireal.training.train import Given
 
 TINY = {
     "epochs": 1,
@@ -35,8 +35,8 @@ TINY = {
 }
 
 
-def given(**changes: object) -> Params:
-    base = params.load(ROOT / "params.yaml")
+def given(**changes: object) -> Given:
+    base = params.load(Given, ROOT / "params.yaml")
     return dataclasses.replace(base, train=dataclasses.replace(base.train, **(TINY | changes)))  # type: ignore[arg-type]
 
 
@@ -117,7 +117,7 @@ def test_two_processes_follow_one(data: Path, tmp_path: Path, monkeypatch: pytes
         train.launch(home / "out", 2)
 
 
-def load_networks_at_start(one: Params) -> Networks:
+def load_networks_at_start(one: Given) -> Networks:
     config = train.config_of(one.train, one.seed)
     state = training.new_state(config, "", torch.device("cpu"), None)
     return Networks(config.network, state.G_ema.state_dict(), state.D.state_dict())
@@ -172,8 +172,3 @@ def test_command_line_names_the_fault(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == "error: params.yaml: not found\n"
-
-
-def test_key_of_code_covers_the_package() -> None:
-    assert all(path.exists() for path in train.CODE)
-    assert stage.key_of_code(*train.CODE) != stage.key_of_code(*train.CODE[:-1])

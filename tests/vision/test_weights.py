@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from conftest import DATA, Server
+from semireal import files
 from semireal.errors import UserError
 from semireal.vision import weights
 from semireal.vision.weights import Weights
@@ -53,7 +54,7 @@ def test_no_network_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_detector_weights_come_with_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEMIREAL_CACHE", str(tmp_path / "unused"))
     path = weights.find(weights.YUNET)
-    assert weights.sha256_of(path) == weights.YUNET.sha256
+    assert files.sha256_of(path) == weights.YUNET.sha256
     assert not (tmp_path / "unused").exists()
 
 

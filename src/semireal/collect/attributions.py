@@ -13,12 +13,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from semireal import manifest, params, stage
-from semireal.images import write_atomic
+from semireal.files import write_atomic
 from semireal.manifest import Row
 
 DATASET = Path("data/dataset")
 OUT = Path("results/attributions")
 NOT_KNOWN = "not known"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the credits take of params.yaml."""
+
+    name: str
 
 
 @dataclass(frozen=True, order=True)
@@ -148,7 +155,7 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, default=DATASET, help=f"folder with a manifest (default {DATASET})")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder to write to (default {OUT})")
     given = parser.parse_args()
-    name = params.load().name if given.dataset == DATASET else str(given.dataset)
+    name = params.load(Given).name if given.dataset == DATASET else str(given.dataset)
     count = write(given.dataset, given.out, name)
     stage.say(f"{given.out}/attributions.html and attributions.csv: {count} images")
 

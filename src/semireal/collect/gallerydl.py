@@ -19,14 +19,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from semireal.collect.source import Source
 from semireal.errors import UserError
-from semireal.params import load_yaml
-
-if TYPE_CHECKING:
-    from semireal.collect.scrape import Source
+from semireal.schema import load_yaml
 
 VERSION = importlib.metadata.version("gallery-dl")
 RETRIES = 2  # quick ones, by gallery-dl itself; the long waits are ours (semireal.collect.collector)
@@ -56,7 +54,7 @@ _FILE_HOSTS = {
 }
 
 
-def configuration(source: "Source", folder: Path, secrets: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def configuration(source: Source, folder: Path, secrets: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The configuration of gallery-dl for a source whose files go to `folder`.
 
     secrets: extractor options per site, as in secrets.yaml. What stands at the top level wins over the options of the

@@ -9,71 +9,25 @@ import re
 import shutil
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semireal import manifest, stage
+from semireal import code, files, manifest, stage
 from semireal.collect import gallery, takedowns
 from semireal.collect.collector import Collector, Order, Patience, clock, collect
 from semireal.collect.gallery import Gallery
 from semireal.collect.gallerydl import configuration, hosts_of, read_secrets, site_of
+from semireal.collect.source import Source, load_sources
 from semireal.collect.takedowns import Takedowns
 from semireal.errors import Unfinished, UserError
+from semireal.files import sha256_of
 from semireal.manifest import Row
-from semireal.params import load_yaml, parse
-from semireal.params import param as p
-from semireal.vision.weights import sha256_of
 
 DEMO = "demo:"  # demo:TAG+TAG stands for a list of the embedded gallery
 FAILED, OPTED_OUT = "download failed", "opted out"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 ACCEPT_ALL = "all"
 DEFAULT_PATIENCE = Patience()
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where images come from: a URL or a folder, one of the two. Only domain and url or folder have to be given."""
-
-    domain: str = p(
-        "what it shows; auto = both, the stage filter tells them apart", choices=("photo", "portrait", "auto")
-    )
-    url: str | None = p("page that gallery-dl knows, or demo:TAG+TAG for the embedded gallery")
-    folder: str | None = p("local folder with images, relative to the repository")
-    limit: int | None = p("at most so many images, not counting those opted out; null = all", low=1)
-    per_hour: int | None = p("images in any hour; null = no limit", low=1)
-    per_day: int | None = p("images in any 24 hours; null = no limit", low=1)
-    pause: str | None = p("seconds before each request and download, as text: 2 or 2-4; null = as gallery-dl does")
-    licence: str | None = p("what the images are expected to be under; used where the site names no licence")
-    options: dict[str, Any] | None = p("further options of gallery-dl's extractors, per site")
-    noai: str = p("marks against use for training: leave such images out, or not", choices=("respect", "ignore"))
-    hosts: str | None = p("further hosts that the site keeps its files on, separated by spaces")
-
-
-_DEFAULTS = dict.fromkeys(("url", "folder", "limit", "per_hour", "per_day", "pause", "licence", "options", "hosts")) | {
-    "noai": "respect"
-}
-
-
-def load_sources(definition: Path) -> dict[str, Source]:
-    """Read a source definition, `sources: {name: {...}}`; raises UserError naming the file and the key."""
-    content = load_yaml(definition)
-    named = content.get("sources") if isinstance(content, dict) else None
-    if not isinstance(named, dict) or not named:
-        raise UserError(f"{definition}: need `sources:` with at least one named source")
-    sources = {}
-    for name, given in named.items():
-        key = f"{definition}: sources.{name}"
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
-            raise UserError(f"{key}: use letters, digits, _ and - in the name of a source")
-        source = parse(Source, _DEFAULTS | given if isinstance(given, dict) else given, key)
-        if (source.url is None) == (source.folder is None):
-            raise UserError(f"{key}: need either url or folder")
-        if source.pause is not None and not re.fullmatch(r"\d+(\.\d+)?(-\d+(\.\d+)?)?", source.pause):
-            raise UserError(f"{key}.pause: found {source.pause!r}, need seconds as a text, '2' or '2-4'")
-        sources[name] = source
-    return sources
 
 
 def run(
@@ -191,7 +145,7 @@ def _order(name: str, source: Source, work: Path, secrets: dict[str, Any], serve
 def source_key(source: Source) -> str:
     """Key of what a source fetched: what decides it, not how much of it or how fast."""
     drawn = (source.url or "").startswith(DEMO)
-    return stage.key_of(source.url, source.options, stage.key_of_code(Path(gallery.__file__).parent) if drawn else None)
+    return files.key_of(source.url, source.options, code.key_of_modules(gallery.__name__) if drawn else None)
 
 
 def _rows(collector: Collector, source: Source) -> list[Row]:

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from semireal import manifest, stage
 from semireal.errors import UserError
-from semireal.images import write_atomic
+from semireal.files import write_atomic
 from semireal.manifest import Row
 
 FOLDER = Path("experiments/decisions")

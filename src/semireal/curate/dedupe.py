@@ -11,10 +11,10 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from semireal import images, manifest
+from semireal import manifest, workers
 from semireal.curate.decisions import KEPT_BY_HAND
 from semireal.manifest import Row
-from semireal.params import Dedupe
+from semireal.params.dedupe import Dedupe
 
 HASH_SIZE = 16  # 16 x 16 = 256 bits
 ROWS_AT_ONCE = 256  # distances are computed in stripes, so that memory stays linear in the number of images
@@ -29,7 +29,7 @@ def run(filtered: Path, out: Path, params: Dedupe) -> None:
             return str(imagehash.phash(img, hash_size=HASH_SIZE))
 
     rows = manifest.read_kept(filtered)
-    hashes = list(images.each(one, rows, "dedupe"))
+    hashes = list(workers.each(one, rows, "dedupe"))
     groups = clusters([bits(text) for text in hashes], params.max_distance)
     hashed = [row | {"phash": text} for row, text in zip(rows, hashes, strict=True)]
     decided = [row for group in groups for row in decide([hashed[index] for index in group])]

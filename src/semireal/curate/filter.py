@@ -8,12 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from semireal import images, manifest, stage
+from semireal import images, manifest, stage, workers
 from semireal.curate import decisions, style
 from semireal.curate.decisions import Decision
 from semireal.images import Pixels
 from semireal.manifest import Row
-from semireal.params import Filter
+from semireal.params.filter import Filter
 
 SHARPNESS_SIZE = 256  # px; sharpness is compared at one size, whatever size the images have
 AUTO = "auto"  # a source's domain if it has both
@@ -26,7 +26,7 @@ def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision
     """
     decided = decided or {}
     (out / "images").mkdir()
-    classifiers = images.Lent(style.Classifier)
+    classifiers = workers.Pool(style.Classifier)
 
     def one(row: Row) -> Row:
         with classifiers.borrowed() as classifier:
@@ -36,7 +36,7 @@ def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision
             shutil.copyfile(resized / row["file"], out / row["file"])
         return done
 
-    rows = list(images.each(one, manifest.read_kept(resized), "filter"))
+    rows = list(workers.each(one, manifest.read_kept(resized), "filter"))
     by_hand = decisions.summary(rows, decided)
     if by_hand["unknown"]:
         stage.say(f"filter: {by_hand['unknown']} of {len(decided)} decisions are about images that are not here")

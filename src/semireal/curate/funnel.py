@@ -8,7 +8,7 @@ from typing import Any
 from semireal import figures
 from semireal.curate.decisions import REJECTED_BY_HAND
 from semireal.errors import UserError
-from semireal.stage import write_json
+from semireal.files import write_json
 
 Report = dict[str, Any]  # the report.json of a stage
 # what the filter rejects for its size or sharpness; its other rules are about style

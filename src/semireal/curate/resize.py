@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from semireal import images, manifest
+from semireal import images, manifest, workers
 from semireal.manifest import Row
-from semireal.params import Resize
+from semireal.params.resize import Resize
 
 
 def run(crops: Path, out: Path, params: Resize) -> None:
@@ -18,5 +18,5 @@ def run(crops: Path, out: Path, params: Resize) -> None:
         (out / file).write_bytes(data)
         return manifest.kept(row, file=file, bytes=len(data))
 
-    rows = list(images.each(one, manifest.read_kept(crops), "resize"))
+    rows = list(workers.each(one, manifest.read_kept(crops), "resize"))
     manifest.save(out, rows, "resize", "Look at the manifest of the crops")

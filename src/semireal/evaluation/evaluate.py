@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from semireal import images, stage
+from semireal import files, images, stage
 from semireal.errors import UserError
 from semireal.evaluation import measures
 from semireal.evaluation.measures import DOMAINS, Measure, Seen, Settings
@@ -51,7 +51,8 @@ from semireal.metrics.copies import Nearest
 from semireal.metrics.distances import Features
 from semireal.metrics.extractors import Extractor
 from semireal.metrics.intervals import Mask
-from semireal.params import Params
+from semireal.params.evaluate import Evaluate
+from semireal.schema import param
 from semireal.stylegan2 import Generator, load_generator
 from semireal.training import dataset
 from semireal.training.sample import device, draw
@@ -62,6 +63,20 @@ PAIRS, ROWS = 10, 3  # pictures of the closest pairs; seeds in the psi row
 SIDE = 128  # px of an image in them, at most
 DIGITS = 7  # significant ones in the files
 HEADLINE = ("fid", "kid", "inception_score", "precision", "recall", "blend")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the stage takes of params.yaml."""
+
+    name: str
+    seed: int
+    evaluate: Evaluate
+    max_distance: int = param(key="dedupe.max_distance")
+    photo_ratio: float | None = param(key="train.photo_ratio")
+    resolution: int = param(key="train.resolution")
+    psi: float = param(key="sample.psi")
+    snapshot: str = param(key="sample.snapshot")
 
 
 @dataclass(frozen=True)
@@ -82,34 +97,34 @@ class Pictures:
         return self.real[self.trained]
 
 
-def run(generator: Path, data: Path, samples: Path, funnel: Path, out: Path, params: Params) -> dict[str, float]:
+def run(generator: Path, data: Path, samples: Path, funnel: Path, out: Path, given: Given) -> dict[str, float]:
     """Measure a generator against its dataset; writes to `out` what is listed above, returns the headline numbers.
 
     samples: the pictures of stage sample, for `face_rate`; funnel: funnel.json, for `yield`.
     """
-    asked = extractors_of(params)
+    asked = extractors_of(given)
     steps = read_funnel(funnel)
-    pictures = load_real(data, params)
+    pictures = load_real(data, given)
     G = load_generator(generator).to(device())
-    seen, hashed = see(asked, pictures, G, params)
-    table = measure(seen, params)
-    table += write_nearest(out, seen, hashed, pictures, G, params)
-    write_sweep(out, seen, G, params)
-    table += write_sizes(out, seen, params)
+    seen, hashed = see(asked, pictures, G, given)
+    table = measure(seen, given)
+    table += write_nearest(out, seen, hashed, pictures, G, given)
+    write_sweep(out, seen, G, given)
+    table += write_sizes(out, seen, given)
     rate, problem = face_rate(samples)
     warnings = problem + warnings_of(table, seen)
-    write_table(out, table, pictures, asked, params, warnings)
+    write_table(out, table, pictures, asked, given, warnings)
     for warning in warnings:
         stage.say(f"evaluate: {warning}")
-    return headline(table, pictures, params, rate, steps)
+    return headline(table, pictures, given, rate, steps)
 
 
-def extractors_of(params: Params) -> list[Extractor]:
+def extractors_of(given: Given) -> list[Extractor]:
     """The extractors that the parameters ask for: always R64, and the 2015 Inception where it is wanted."""
-    weights = inception.find(params.evaluate.inception)
-    if weights is not None and params.evaluate.images < inception.SPLITS:
+    weights = inception.find(given.evaluate.inception)
+    if weights is not None and given.evaluate.images < inception.SPLITS:
         raise UserError(
-            f"evaluate.images: found {params.evaluate.images}, need at least {inception.SPLITS} for inception_score"
+            f"evaluate.images: found {given.evaluate.images}, need at least {inception.SPLITS} for inception_score"
         )
     return [extractors.r64()] + ([extractors.published(weights)] if weights else [])
 
@@ -123,51 +138,51 @@ def read_funnel(path: Path) -> dict[str, int]:
     return found
 
 
-def load_real(data: Path, params: Params) -> Pictures:
+def load_real(data: Path, given: Given) -> Pictures:
     """All images of the dataset at the training resolution, and which are in the training mixture.
 
     Distances to a domain are to all of its images, so that they compare across training mixtures.
     """
-    tensor, rows = dataset.load(data, params.train.resolution, None, params.seed)
-    chosen = {row["id"] for row in dataset.select(rows, params.train.photo_ratio, params.seed)}
+    tensor, rows = dataset.load(data, given.resolution, None, given.seed)
+    chosen = {row["id"] for row in dataset.select(rows, given.photo_ratio, given.seed)}
     trained = np.array([row["id"] in chosen for row in rows])
-    least = max(params.evaluate.neighbours + 1, measures.LEAST_HELD_OUT)
+    least = max(given.evaluate.neighbours + 1, measures.LEAST_HELD_OUT)
     if trained.sum() < least:
         raise UserError(
-            f"evaluate.neighbours: found {params.evaluate.neighbours}, need less than the {trained.sum()} images of "
+            f"evaluate.neighbours: found {given.evaluate.neighbours}, need less than the {trained.sum()} images of "
             f"{data} that were trained on, which must be {least} at least"
         )
     return Pictures(tensor.permute(0, 2, 3, 1).numpy(), rows, trained)
 
 
-def psis_of(params: Params) -> tuple[list[float], list[float]]:
+def psis_of(given: Given) -> tuple[list[float], list[float]]:
     """The psis of the full table, and those of the sweep."""
-    return sorted({1.0, params.sample.psi}, reverse=True), sorted(set(params.evaluate.psis))
+    return sorted({1.0, given.psi}, reverse=True), sorted(set(given.evaluate.psis))
 
 
-def swept_images(params: Params) -> int:
+def swept_images(given: Given) -> int:
     """Generated images at each psi of the sweep."""
-    few = min(params.evaluate.psi_images, params.evaluate.images)
-    if few <= params.evaluate.neighbours:
+    few = min(given.evaluate.psi_images, given.evaluate.images)
+    if few <= given.evaluate.neighbours:
         raise UserError(
-            f"evaluate.neighbours: found {params.evaluate.neighbours}, need less than the {few} generated images"
+            f"evaluate.neighbours: found {given.evaluate.neighbours}, need less than the {few} generated images"
         )
     return few
 
 
 def see(
-    asked: Sequence[Extractor], pictures: Pictures, G: Generator, params: Params
+    asked: Sequence[Extractor], pictures: Pictures, G: Generator, given: Given
 ) -> tuple[list[Seen], dict[float, Mask]]:
     """Features of all pictures by extractor, and perceptual hashes of the generated ones by psi.
 
     Images are drawn for one psi at a time and forgotten, since 10,000 of 512 x 512 px take 8 GB.
     """
-    main, swept = psis_of(params)
-    few = swept_images(params)
+    main, swept = psis_of(given)
+    few = swept_images(given)
     features: list[dict[float, Features]] = [{} for _ in asked]
     hashed = {}
     for psi in sorted({*main, *swept}):
-        shown = draw(G, range(params.evaluate.images if psi in main else few), psi)
+        shown = draw(G, range(given.evaluate.images if psi in main else few), psi)
         for extractor, found in zip(asked, features, strict=True):
             found[psi] = extractors.cached(extractor, shown, device())
         if psi in main:
@@ -188,20 +203,20 @@ def _seen(extractor: Extractor, pictures: Pictures, drawn: dict[float, Features]
     )
 
 
-def measure(seen: Sequence[Seen], params: Params) -> list[Measure]:
+def measure(seen: Sequence[Seen], given: Given) -> list[Measure]:
     """The full table, but for the rows about memorising and sizes."""
-    settings = settings_of(params)
+    settings = settings_of(given)
     table: list[Measure] = []
     for one in seen:
-        for psi in psis_of(params)[0]:
+        for psi in psis_of(given)[0]:
             table += measures.of_set(one, psi, settings)
         table += measures.real_halves(one, settings)
     return table
 
 
-def settings_of(params: Params) -> Settings:
+def settings_of(given: Given) -> Settings:
     """How the measures are taken."""
-    return Settings(params.evaluate.neighbours, params.evaluate.resamples, params.seed)
+    return Settings(given.evaluate.neighbours, given.evaluate.resamples, given.seed)
 
 
 def warnings_of(table: Sequence[Measure], seen: Sequence[Seen]) -> list[str]:
@@ -222,7 +237,7 @@ def warnings_of(table: Sequence[Measure], seen: Sequence[Seen]) -> list[str]:
 
 
 def headline(
-    table: Sequence[Measure], pictures: Pictures, params: Params, rate: float | None, funnel: dict[str, int]
+    table: Sequence[Measure], pictures: Pictures, given: Given, rate: float | None, funnel: dict[str, int]
 ) -> dict[str, float]:
     """What experiments are compared by: the measures at psi = 1 against the training mixture, yield and face_rate.
 
@@ -240,7 +255,7 @@ def headline(
         "real_photos": sum(
             row["domain"] == "photo" for row, t in zip(pictures.rows, pictures.trained, strict=True) if t
         ),
-        "generated_images": params.evaluate.images,
+        "generated_images": given.evaluate.images,
     }
     if rate is not None:
         found["face_rate"] = rate
@@ -266,11 +281,11 @@ def write_table(
     table: Sequence[Measure],
     pictures: Pictures,
     asked: Sequence[Extractor],
-    params: Params,
+    given: Given,
     warnings: Sequence[str],
 ) -> None:
     """evaluation.json and measures.csv."""
-    size = params.train.resolution
+    size = given.resolution
     rows = []
     for m in table:
         row = {key: rounded(value) for key, value in dataclasses.asdict(m).items()}
@@ -282,20 +297,20 @@ def write_table(
     for column in ("real_images", "generated_images"):
         frame[column] = frame[column].astype("Int64")
     frame.to_csv(out / "measures.csv", index=False, lineterminator="\n")
-    main, swept = psis_of(params)
-    few = swept_images(params)
+    main, swept = psis_of(given)
+    few = swept_images(given)
     protocol = {
         "features": {extractor.title: list(map(str, extractor.settings)) for extractor in asked},
         "psi": main,
-        "seeds": f"0 to {params.evaluate.images - 1}, one image each, constant noise",
+        "seeds": f"0 to {given.evaluate.images - 1}, one image each, constant noise",
         "sweep": f"psi {', '.join(f'{psi:g}' for psi in swept)}; the first {few} seeds",
         "format": f"uint8 RGB tensors of {size} x {size} px, both sides; generated images were never files, training "
         f"images were read from the dataset and scaled (Lanczos)",
         "mirroring": "none; the memorisation check looks at mirrored training images too",
         "training_set": "dataset: the mixture of train.photo_ratio; photo, portrait: all images of the domain",
-        "snapshot": params.sample.snapshot,
-        "seed": params.seed,
-        "bootstrap_rounds": params.evaluate.resamples,
+        "snapshot": given.snapshot,
+        "seed": given.seed,
+        "bootstrap_rounds": given.evaluate.resamples,
     }
     domains = [row["domain"] for row in pictures.rows]
     counts = {
@@ -303,23 +318,23 @@ def write_table(
         **{domain: domains.count(domain) for domain in DOMAINS},
         "trained": int(pictures.trained.sum()),
         **{f"trained_{domain}": int((pictures.trained & (np.array(domains) == domain)).sum()) for domain in DOMAINS},
-        "generated": params.evaluate.images,
+        "generated": given.evaluate.images,
     }
     content = {
-        "name": params.name,
+        "name": given.name,
         "protocol": protocol,
         "counts": counts,
         "warnings": list(warnings),
         "measures": rows,
     }
-    stage.write_json(out / "evaluation.json", content)
+    files.write_json(out / "evaluation.json", content)
 
 
-def write_sweep(out: Path, seen: Sequence[Seen], G: Generator, params: Params) -> None:
+def write_sweep(out: Path, seen: Sequence[Seen], G: Generator, given: Given) -> None:
     """psi_sweep.csv and psi_row.png."""
-    swept = psis_of(params)[1]
-    few = swept_images(params)
-    columns = [measures.sweep(one, swept, few, params.evaluate.neighbours) for one in seen]
+    swept = psis_of(given)[1]
+    few = swept_images(given)
+    columns = [measures.sweep(one, swept, few, given.evaluate.neighbours) for one in seen]
     rows: list[dict[str, Any]] = [{"psi": psi, "images": few} for psi in swept]
     for row, *found in zip(rows, *columns, strict=True):
         for values in found:
@@ -329,12 +344,12 @@ def write_sweep(out: Path, seen: Sequence[Seen], G: Generator, params: Params) -
     images.save_png(out / "psi_row.png", images.grid(shown.reshape(-1, *shown.shape[2:]), len(swept)))
 
 
-def write_sizes(out: Path, seen: Sequence[Seen], params: Params) -> list[Measure]:
+def write_sizes(out: Path, seen: Sequence[Seen], given: Given) -> list[Measure]:
     """fid_by_size.csv; returns what the distances extrapolate to."""
     rows: list[dict[str, Any]] = []
     limits = []
     for one in seen:
-        found, limit = measures.by_size(one, settings_of(params))
+        found, limit = measures.by_size(one, settings_of(given))
         limits.append(limit)
         name = one.extractor.name("frechet")
         rows = rows or [{"images": row["images"]} for row in found]
@@ -345,10 +360,10 @@ def write_sizes(out: Path, seen: Sequence[Seen], params: Params) -> list[Measure
 
 
 def write_nearest(
-    out: Path, seen: Sequence[Seen], hashed: dict[float, Mask], pictures: Pictures, G: Generator, params: Params
+    out: Path, seen: Sequence[Seen], hashed: dict[float, Mask], pictures: Pictures, G: Generator, given: Given
 ) -> list[Measure]:
     """nearest.csv and the pictures of the closest pairs; returns the measures about memorising."""
-    psis, bits = psis_of(params)[0], params.dedupe.max_distance
+    psis, bits = psis_of(given)[0], given.max_distance
     ids = [row["id"] for row, trained in zip(pictures.rows, pictures.trained, strict=True) if trained]
     domains = {row["id"]: row["domain"] for row in pictures.rows}
     plain, mirrored = copies.hashes(pictures.training), copies.hashes(pictures.training[:, :, ::-1])

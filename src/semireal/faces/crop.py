@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semireal import images, manifest
+from semireal import images, manifest, workers
 from semireal.collect import takedowns
 from semireal.collect.takedowns import Takedowns
 from semireal.faces import detect
 from semireal.images import Pixels
 from semireal.manifest import Row
-from semireal.params import Crop
+from semireal.params.crop import Crop
 
 BLUR = 0.02  # standard deviation of the blur outside of the image, in sides of the square
 FADE = 0.3  # so far outside of the image only one colour is left, in sides of the square
@@ -27,7 +27,7 @@ def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NO
     """
     (out / "images").mkdir()
     names = {params.detector_photo, params.detector_portrait}
-    detectors = {name: images.Lent(partial(detect.make, name, params.score, params.detect_size)) for name in names}
+    detectors = {name: workers.Pool(partial(detect.make, name, params.score, params.detect_size)) for name in names}
 
     def one(row: Row) -> list[Row]:
         if taken_down.matches(row):
@@ -36,7 +36,7 @@ def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NO
         with detectors[name].borrowed() as detector:
             return crop_image(raw / row["file"], row | {"detector": name}, detector, params, out)
 
-    rows = [row for found in images.each(one, manifest.read_kept(raw), "crop") for row in found]
+    rows = [row for found in workers.each(one, manifest.read_kept(raw), "crop") for row in found]
     manifest.save(out, rows, "crop", "Lower crop.score or crop.min_face, or look at the source")
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from semireal import stage
-from semireal.images import Pixels, write_atomic
+from semireal import code, files, stage
+from semireal.files import write_atomic
+from semireal.images import Pixels
 from semireal.metrics import features, inception
 from semireal.metrics.distances import Features
-from semireal.vision import weights
 
 PUBLISHED = {"frechet": "fid", "kernel": "kid"}  # what the field calls these distances on Inception features
 
@@ -45,11 +45,10 @@ class Extractor:
 
 def r64() -> Extractor:
     """The offline extractor."""
-    code = stage.key_of_code(Path(features.__file__))
     return Extractor(
         "R64 (random VGG16, 64 values)",
         "_r64",
-        ("R64", code),
+        ("R64", code.key_of_modules(features.__name__)),
         lambda pictures, device: features.extract(features.r64(), pictures, device),
         64,
     )
@@ -60,7 +59,7 @@ def published(path: Path) -> Extractor:
     return Extractor(
         "Inception-v3 of 2015, pool3 (2048 values)",
         "",
-        (inception.EXTRACTOR, inception.version(), inception.LAYERS, weights.sha256_of(path)),
+        (inception.EXTRACTOR, inception.version(), inception.LAYERS, files.sha256_of(path)),
         lambda pictures, device: inception.extract(path, pictures, device),
         inception.WIDTH,
     )
@@ -69,7 +68,7 @@ def published(path: Path) -> Extractor:
 def cached(extractor: Extractor, pictures: Pixels, device: torch.device) -> Features:
     """Features of the pictures, from `.work/features` if they have been computed before, which is then printed."""
     digest = hashlib.sha256(np.ascontiguousarray(pictures).data).hexdigest()
-    key = stage.key_of(digest, pictures.shape, extractor.settings, torch.__version__, device.type)
+    key = files.key_of(digest, pictures.shape, extractor.settings, torch.__version__, device.type)
     path = stage.work_root() / "features" / f"{key}.npy"
     if path.is_file():
         stage.say(f"evaluate: {extractor.title} of {len(pictures)} images from the cache, {path.name}")

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torchvision.models import vgg16
 
-from semireal.images import Pixels, to_float, to_nchw
+from semireal.images import Pixels
 from semireal.metrics.distances import Features
+from semireal.tensors import to_float, to_nchw
 
 BATCH = 32
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from semireal.errors import UserError
-from semireal.images import Pixels, to_nchw
+from semireal.images import Pixels
 from semireal.metrics.distances import Features
+from semireal.tensors import to_nchw
 from semireal.vision import weights
 
 ENV = "SEMIREAL_INCEPTION"  # where the weights are, on machines that are offline

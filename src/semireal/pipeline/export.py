@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from semireal import manifest, stage
 from semireal.errors import UserError
-from semireal.images import write_atomic
+from semireal.files import write_atomic
 from semireal.stylegan2 import Config, Generator, load_generator, load_networks, save_networks
 
 LOCK = Path("dvc.lock")

@@ -18,9 +18,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from semireal import stage
-from semireal.collect import scrape
+from semireal.collect import source
 from semireal.errors import UserError
-from semireal.images import write_atomic
+from semireal.files import write_atomic
 
 PIPELINE = Path("data/dvc.yaml")
 LOCK = Path("data/dvc.lock")
@@ -44,7 +44,7 @@ def run(collection: str) -> None:
     with lock:
         committed = _git("show", f"HEAD:{PIPELINE}")
         _check_known(committed, kind, name)
-        scrape.load_sources(Path(f"experiments/sources/{collection}.yaml"))
+        source.load_sources(Path(f"experiments/sources/{collection}.yaml"))
         _refuse_changes(committed)
         before = _images(kind, name)
         with _thawed(committed, kind):

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semireal import params, stage
+from semireal import params, schema, stage
 from semireal.errors import UserError
+from semireal.params import whole
 
 LOCKS = (Path("data/dvc.lock"), Path("dvc.lock"))
 SAME, INPUT, DIFFERENT, STATISTICAL = (
@@ -46,7 +47,7 @@ def run(root: Path) -> None:
             (clone / lock).unlink(missing_ok=True)
         stage.say(f"verify: making everything anew in {clone}")
         repro(clone)
-        rows = compare(recorded, locked(clone), on_gpu(params.load(clone / params.FILE)))
+        rows = compare(recorded, locked(clone), on_gpu(whole.load(clone / params.FILE)))
     sys.stdout.write(table(rows) + "\n")
     bad = [row.stage for row in rows if row.verdict == DIFFERENT]
     if bad:
@@ -65,7 +66,7 @@ def locked(root: Path) -> dict[str, dict[str, Any]]:
     stages: dict[str, dict[str, Any]] = {}
     for lock in LOCKS:
         if (root / lock).is_file():
-            stages |= params.load_yaml(root / lock).get("stages", {})
+            stages |= schema.load_yaml(root / lock).get("stages", {})
     return stages
 
 
@@ -102,7 +103,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
 
 
-def on_gpu(given: params.Params) -> tuple[str, ...]:
+def on_gpu(given: whole.Params) -> tuple[str, ...]:
     """The stages that use a GPU on this machine: its sums are in another order at each run."""
     import torch  # here: it takes seconds, and only the end needs it
 
@@ -129,7 +130,7 @@ def _check(root: Path, recorded: dict[str, Any]) -> None:
     changed = [name for name in changed if Path(name) not in LOCKS]
     if changed:
         raise UserError(f"verify: {changed[0]} has changes, but what is committed is verified. Commit or stash them")
-    collection = params.load(root / params.FILE).collection
+    collection = whole.load(root / params.FILE).collection
     if not collection.startswith("demo/"):
         raise UserError(f"verify: params.yaml: collection: found {collection}; only demo/... can be collected twice")
     if "evaluate" not in recorded:

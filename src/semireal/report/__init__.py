@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from semireal.images import write_atomic
+from semireal.files import write_atomic
 from semireal.report import charts, pictures, tables
 from semireal.report.experiment import Experiment
 

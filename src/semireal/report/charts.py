@@ -31,7 +31,7 @@ def curves(experiment: Experiment) -> list[Markup]:
     ]
     kernel = _points(history, "epoch", "snapshot_kernel_r64")
     best = experiment.json("results/train/report.json").get("best_epoch")
-    chosen = best if experiment.params["sample"]["snapshot"] == "best" else (history[-1]["epoch"] if history else None)
+    chosen = best if experiment.given.snapshot == "best" else (history[-1]["epoch"] if history else None)
     mark = next(((point, f"used: epoch {chosen}") for point in kernel if chosen and point[0] == float(chosen)), None)
     return [
         chart("loss", "epoch (1000 images)", losses),

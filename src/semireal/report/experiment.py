@@ -9,7 +9,10 @@ from typing import Any, Protocol
 
 import yaml
 
+from semireal import params
 from semireal.errors import UserError
+from semireal.params.report import Report
+from semireal.schema import param
 
 Table = list[dict[str, str]]
 TITLES = {"geralt": "Geralt", "wonder_woman": "Wonder Woman", "elf": "Elf"}
@@ -61,21 +64,35 @@ class Revision:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What the report takes of params.yaml."""
+
+    name: str
+    collection: str
+    seed: int
+    report: Report
+    epochs: int = param(key="train.epochs")
+    resolution: int = param(key="train.resolution")
+    psi: float = param(key="sample.psi")
+    snapshot: str = param(key="sample.snapshot")
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One column of the report.
 
-    label: its name if it is not the workspace. shown: whether pictures of the training images may be in the report.
+    label: its name if it is not the workspace. params: all of its params.yaml, as it stands there.
     """
 
     files: Files
     label: str
+    given: Given
     params: dict[str, Any]
-    show_training: bool
 
     @property
     def name(self) -> str:
         """The character, as in the parameters."""
-        return str(self.params["name"])
+        return self.given.name
 
     @property
     def title(self) -> str:
@@ -105,7 +122,7 @@ def load(files: Files, label: str = "") -> Experiment:
     given = files.read("params.yaml")
     if given is None:
         raise UserError(f"{where}: no params.yaml. Run in the root of the repository")
-    params = yaml.safe_load(given)
+    content = yaml.safe_load(given)
     if files.read("results/metrics.json") is None:
         raise UserError(f"{where}: no results/metrics.json. Run `dvc repro`, or `dvc pull` if it was shared")
-    return Experiment(files, label, params, params["report"]["training_images"])
+    return Experiment(files, label, params.taken(Given, content, f"{where}: params.yaml"), content)

@@ -30,7 +30,7 @@ def training(experiment: Experiment) -> list[tuple[str, int, str]]:
     found = []
     for domain in sorted({row["domain"] for row in rows}):
         files = [row["file"] for row in rows if row["domain"] == domain]
-        count = min(len(files), experiment.show_training)
+        count = min(len(files), experiment.given.report.training_images)
         chosen = [files[n * len(files) // count] for n in range(count)]
         found.append((domain, len(files), _sheet(experiment, chosen) if chosen else ""))
     return found

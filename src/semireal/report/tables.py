@@ -110,7 +110,7 @@ def comparable(experiment: Experiment) -> str:
     """Why the published figures of the character are or are not comparable; empty for one that the report lacks."""
     if experiment.name not in PUBLISHED:
         return ""
-    size, psi = experiment.params["train"]["resolution"], experiment.params["sample"]["psi"]
+    size, psi = experiment.given.resolution, experiment.given.psi
     if "inception_score" in experiment.json("results/metrics.json"):
         same = f" It used \N{GREEK SMALL LETTER PSI} = 0.5 and 512 x 512 px; here the rows with {psi:g} come nearest."
         return "Roughly comparable: the report states neither how many samples it took nor a spread." + same
@@ -122,7 +122,7 @@ def comparable(experiment: Experiment) -> str:
 
 def funnel(experiment: Experiment) -> list[dict[str, Any]]:
     """Steps from raw to de-duplicated: name, left, share of the raw images, and why the others were left out."""
-    collection = experiment.params["collection"]
+    collection = experiment.given.collection
     folders = (f"data/raw/{collection}", "data/crops", "data/filtered", "data/dataset")
     reports = [experiment.json(f"{folder}/report.json") for folder in folders]
     if not all(reports):

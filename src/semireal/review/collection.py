@@ -7,12 +7,20 @@ from typing import Any
 
 from semireal import manifest, params
 from semireal.curate.decisions import REJECTED_BY_HAND
+from semireal.files import key_of
 from semireal.manifest import Row
-from semireal.stage import key_of
 
 RAW = Path("data/raw")
 CHAIN = tuple(Path("data") / name for name in ("crops", "resized", "filtered", "dataset"))
 TEXTS = ("id", "status", "reason", "domain", "source", "note", "title", "artist", "page_url", "cluster")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the page takes of params.yaml."""
+
+    name: str
+    collection: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def load(last: Path) -> Collection:
 
     Earlier stages may be missing (only the dataset was pulled); their rejected images are then missing too.
     """
-    given = params.load()
+    given = params.load(Given)
     manifest.read(last)
     raw = RAW / given.collection
     found = {row["id"]: _file(raw, row) for row in _rows(raw)}

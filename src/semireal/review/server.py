@@ -89,7 +89,7 @@ class Review:
 
     def _file(self, given: Any) -> Path:
         """The file of decisions, unless params.yaml has moved to another character under the open page."""
-        name = params.load().name
+        name = params.load(collection.Given).name
         if given.get("name") != name or self.shown.name != name:
             raise web.HTTPConflict(text=f"params.yaml now names {name}: reload the page")
         return decisions.file_of(name)

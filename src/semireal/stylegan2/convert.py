@@ -6,9 +6,9 @@ from pathlib import Path
 
 from semireal import stage
 from semireal.errors import UserError
+from semireal.files import sha256_of
 from semireal.stylegan2.checkpoint import save_networks
 from semireal.stylegan2.foreign import read_pickle
-from semireal.vision.weights import sha256_of
 
 
 def convert(source: Path, target: Path) -> str:

@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semireal.images import to_float
 from semireal.stylegan2 import augment, loss, parallel
 from semireal.stylegan2.augment import Transform
 from semireal.stylegan2.checkpoint import State
 from semireal.stylegan2.config import TrainConfig
 from semireal.stylegan2.networks import Discriminator, Generator
+from semireal.tensors import to_float
 
 ADA_INTERVAL = 4  # steps between changes of p
 

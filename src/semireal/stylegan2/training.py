@@ -17,12 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from semireal.errors import UserError
-from semireal.images import Pixels, grid, save_png, to_uint8
+from semireal.images import Pixels, grid, save_png
 from semireal.stylegan2 import parallel
 from semireal.stylegan2.checkpoint import Networks, State, load_state, save_networks, save_state, take_matching
 from semireal.stylegan2.config import PRECISIONS, TrainConfig, run_key
 from semireal.stylegan2.networks import Generator, build_discriminator, build_generator, set_precision
 from semireal.stylegan2.step import Step, adam, order, seed_of
+from semireal.tensors import to_uint8
 
 EPOCH = 1000  # images shown
 SAVE_SECONDS = 60  # between saved states, where no snapshot is due

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from semireal import images, manifest
+from semireal import images, manifest, tensors, workers
 from semireal.errors import UserError
 from semireal.manifest import Row
 
@@ -29,10 +29,10 @@ def load(dataset: Path, resolution: int, photo_ratio: float | None, seed: int) -
             bad.append(row["file"])
             return None
 
-    pixels = [img for img in images.each(one, rows, "load") if img is not None]
+    pixels = [img for img in workers.each(one, rows, "load") if img is not None]
     if bad:
         raise UserError(f"{dataset}: missing or damaged: {', '.join(sorted(bad))}. Run `dvc checkout --force`")
-    return images.to_nchw(pixels), rows
+    return tensors.to_nchw(pixels), rows
 
 
 def select(rows: list[Row], photo_ratio: float | None, seed: int) -> list[Row]:

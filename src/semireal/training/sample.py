@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from semireal import images
+from semireal import images, tensors
+from semireal.files import write_json
 from semireal.images import Pixels
-from semireal.params import Sample
-from semireal.stage import write_json
+from semireal.params.sample import Sample
 from semireal.stylegan2 import Generator, load_generator
 
 BATCH = 16
@@ -53,7 +53,7 @@ def draw(G: Generator, seeds: range, psi: float) -> Pixels:
     few = len(batches) < 4
     for batch in tqdm(batches, desc="draw", unit_scale=BATCH, unit="img", mininterval=1, disable=few):
         ws = G.mapping(latents(batch, G.config.z_dim).to(at), psi=psi)
-        parts.append(images.to_uint8(G.synthesis(ws, noise="const")))
+        parts.append(tensors.to_uint8(G.synthesis(ws, noise="const")))
     return np.concatenate(parts)
 
 
@@ -81,4 +81,4 @@ def style_mix(G: Generator, count: int, psi: float) -> Pixels:
         mixed = columns.clone()
         mixed[:, :cutoff] = row[:cutoff]
         parts.append(G.synthesis(torch.cat([row[None], mixed]), noise="const"))
-    return images.grid(images.to_uint8(torch.cat(parts)), count + 1)
+    return images.grid(tensors.to_uint8(torch.cat(parts)), count + 1)

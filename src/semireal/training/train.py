@@ -12,31 +12,42 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from semireal import params, stage, stylegan2
+from semireal import code, files, params, stage
 from semireal.errors import UserError
-from semireal.images import Pixels, to_uint8, write_atomic
+from semireal.files import write_atomic
+from semireal.images import Pixels
 from semireal.metrics import distances, features
-from semireal.params import Params, Train
+from semireal.params.train import Train
 from semireal.stylegan2 import Config, Generator, Networks, load_networks, parallel, save_networks, training
 from semireal.stylegan2.augment import GROUPS
 from semireal.stylegan2.checkpoint import save_state
 from semireal.stylegan2.config import TrainConfig, run_key
 from semireal.stylegan2.training import Row
+from semireal.tensors import to_uint8
 from semireal.training import dataset
 from semireal.vision import weights
 
-CODE = [Path(file) for file in (__file__, features.__file__, distances.__file__)] + [Path(stylegan2.__file__).parent]
+NAME = "semireal.training.train"  # of this module, which torchrun starts as __main__
 HISTORY = "history.csv"
 MONITORED = 256  # images that a snapshot is measured with
 
 
-def run(data: Path, models: Path, out: Path, given: Params) -> None:
+@dataclass(frozen=True)
+class Given:
+    """What the stage takes of params.yaml."""
+
+    seed: int
+    train: Train
+
+
+def run(data: Path, models: Path, out: Path, given: Given) -> None:
     """Train on the selected mixture of `data`; a run that was stopped goes on where it was.
 
     Writes generator.safetensors (the last averaged generator), best.safetensors (the snapshot with the least
@@ -48,7 +59,7 @@ def run(data: Path, models: Path, out: Path, given: Params) -> None:
         images, _ = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
         start = start_of(given.train)
         data_key = hashlib.sha256(images.numpy().tobytes()).hexdigest()
-        key = stage.key_of(run_key(config, data_key, start), stage.key_of_code(*CODE), torch.__version__)
+        key = files.key_of(run_key(config, data_key, start), code.key_of_modules(NAME))
         with _work(key) as work:
             earlier = any(folder.is_dir() and folder != work for folder in work.parent.iterdir())
             if earlier and not (work / training.STATE).exists() and parallel.rank() == 0:
@@ -155,7 +166,7 @@ def start_of(given: Train) -> Networks | None:
     path = Path(given.init)
     if not path.is_file():
         raise UserError(f"train.init: {path} not found. Put a network there, give a URL, or set it to null")
-    if given.init_sha256 and weights.sha256_of(path) != given.init_sha256:
+    if given.init_sha256 and files.sha256_of(path) != given.init_sha256:
         raise UserError(f"train.init: {path} has another SHA-256 than train.init_sha256. Correct one of them")
     return load_networks(path)
 
@@ -191,7 +202,7 @@ def _report(work: Path, out: Path, history: Sequence[Row], given: Train) -> None
     best = training.best_epoch(history)
     if best is not None:
         report |= {"best_epoch": best, "collapsed_epochs": len(training.collapsed_epochs(history))}
-    stage.write_json(out / "report.json", report)
+    files.write_json(out / "report.json", report)
 
 
 def main() -> None:
@@ -201,7 +212,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder for the networks")
     parser.add_argument("--out", type=Path, default=Path("results/train"), help="folder for grids and history")
     given = parser.parse_args()
-    run(given.data, given.models, given.out, params.load())
+    run(given.data, given.models, given.out, params.load(Given))
 
 
 if __name__ == "__main__":

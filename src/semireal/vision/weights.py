@@ -18,6 +18,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from semireal.errors import UserError
+from semireal.files import sha256_of
 
 TIMEOUT_S = 30
 TRIES = 4
@@ -94,12 +95,6 @@ def check(path: Path, weights: Weights, key: str) -> Path:
     if digest != weights.sha256:
         raise UserError(f"{key}: {path} has SHA-256 {digest}, need {weights.sha256} ({weights.url})")
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file as hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_package(weights: Weights) -> Path | None:

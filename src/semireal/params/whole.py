@@ -1,0 +1,72 @@
+"""All of params.yaml, for who checks the whole; a stage takes its own sections (`semireal.params.load`)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semireal import schema
+from semireal.errors import UserError
+from semireal.params import FILE
+from semireal.params.crop import Crop
+from semireal.params.dedupe import Dedupe
+from semireal.params.evaluate import Evaluate
+from semireal.params.filter import Filter
+from semireal.params.report import Report
+from semireal.params.resize import Resize
+from semireal.params.sample import Sample
+from semireal.params.train import Train
+from semireal.schema import param
+
+DRAWN = "demo/"  # collections that the embedded gallery draws
+
+
+@dataclass(frozen=True)
+class Params:
+    """All of params.yaml."""
+
+    name: str = param()
+    """the character"""
+    collection: str = param()
+    """the raw collection under data/raw"""
+    drawn: tuple[str, ...] = param(empty=True)
+    """the character whose collection the embedded gallery draws; empty for collections of any other kind"""
+    seed: int = param(low=0)
+    """seed of everything random"""
+    crop: Crop = param()
+    """stage crop"""
+    resize: Resize = param()
+    """stage resize"""
+    filter: Filter = param()
+    """stage filter"""
+    dedupe: Dedupe = param()
+    """stage dedupe"""
+    train: Train = param()
+    """stage train"""
+    sample: Sample = param()
+    """stage sample"""
+    evaluate: Evaluate = param()
+    """stage evaluate"""
+    report: Report = param()
+    """stage report"""
+
+    def __post_init__(self) -> None:
+        """Check what must go together; a section checks itself."""
+        if self.train.resolution > self.resize.size:
+            need = f"at most resize.size = {self.resize.size}"
+            raise UserError(f"train.resolution: found {self.train.resolution}, need {need}")
+        need_drawn = (self.name,) if self.collection == f"{DRAWN}{self.name}" else ()
+        if self.drawn != need_drawn:
+            raise UserError(
+                f"drawn: found {list(self.drawn)}, need {list(need_drawn)} for name {self.name} and collection "
+                f"{self.collection}"
+            )
+
+
+def load(path: Path = FILE) -> Params:
+    """Read and check params.yaml; raises UserError naming key, value and what is allowed."""
+    return check(schema.load_yaml(path))
+
+
+def check(content: Any) -> Params:
+    """Check what params.yaml holds, each value and those that must go together."""
+    return schema.parse(Params, content, "")

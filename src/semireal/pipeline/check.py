@@ -1,0 +1,77 @@
+"""All checks of the parameters, in one place: the stage `code`, which runs first, makes them before anything else.
+
+`python -m semireal.pipeline.check` also looks at every composition of `experiments/`.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from semireal import stage
+from semireal.errors import UserError
+from semireal.params import FILE, whole
+from semireal.pipeline.compose import (
+    EXPERIMENTS,
+    compose_all,
+    default,
+    differences,
+    missing,
+    not_default,
+    text,
+    told,
+)
+
+
+def before_run(root: Path) -> list[str]:
+    """Check params.yaml before any stage runs; gives notes about where it differs from `experiments/`.
+
+    An experiment has just been composed, and its -S are no surprise: no notes. Raises UserError.
+    """
+    collection = whole.load(root / FILE).collection
+    sources = EXPERIMENTS / "sources" / f"{collection}.yaml"
+    if not (root / sources).is_file():
+        raise UserError(f"collection: found {collection!r}, but there is no {sources} that says what it is")
+    why = missing(root, collection)
+    if why:
+        raise UserError(why)
+    if "DVC_EXP_BASELINE_REV" in os.environ:
+        return []
+    try:
+        return [_note(*difference) for difference in differences(root)]
+    except UserError as error:  # in experiments/, which this run does not need
+        return [str(error)]
+
+
+def check(root: Path) -> list[str]:
+    """Check params.yaml and every composition of a repository; gives notes about where they differ.
+
+    Raises UserError for a value that params.yaml or experiments/ may not have.
+    """
+    lines = before_run(root)
+    usual = {group: f"{group}={choice}" for group, choice in default(root).items()}
+    compose_all(root)
+    kept = not_default(root)
+    if kept:
+        lines.append(
+            f"the workspace is not the default ({told(usual)}): `dvc exp run` needs {told(kept)}, or --no-hydra"
+        )
+    return lines
+
+
+def _note(key: str, here: Any, there: Any, chosen: str) -> str:
+    return (
+        f"{key} is {text(here)} in {FILE}, but {text(there)} in {EXPERIMENTS}/ ({chosen}). `dvc repro` takes it as "
+        f"it is; `dvc exp run` sets it back, unless you add -S {key}={text(here)} or --no-hydra"
+    )
+
+
+def main() -> None:
+    """Check the repository in the current folder."""
+    for note in check(Path()):
+        stage.say(f"note: {note}")
+    given = whole.load()
+    stage.say(f"parameters: all good ({given.name}, {given.collection})")
+
+
+if __name__ == "__main__":
+    stage.run(main)

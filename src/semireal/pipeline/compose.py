@@ -1,0 +1,185 @@
+"""How params.yaml comes from `experiments/`: what `dvc exp run` composes, and where the two differ.
+
+`dvc exp run` composes params.yaml anew each time, `dvc repro` never does. So the two differ legitimately after
+`dvc exp run -S ...`.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from semireal import schema
+from semireal.errors import UserError
+from semireal.params import FILE, whole
+from semireal.params.whole import DRAWN
+
+EXPERIMENTS = Path("experiments")
+RAW = Path("data/raw")
+KEYS = {"character": "name", "profile": "collection"}  # the groups of experiments/config.yaml, and what tells them
+Values = dict[str, Any]  # dotted keys, without sections
+
+
+def compose(root: Path, *overrides: str) -> dict[str, Any]:
+    """What `dvc exp run -S <override> ...` would write to params.yaml; UserError where that is not valid."""
+    # slow to load, and not needed to read params.yaml
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    where = f"{EXPERIMENTS}/ ({' '.join(overrides) or 'defaults'})"
+    try:
+        with initialize_config_dir(str((root / EXPERIMENTS).resolve()), version_base=None):
+            content = OmegaConf.to_container(hydra_compose("config", overrides=list(overrides)), resolve=True)
+        whole.check(content)
+    except (HydraException, OmegaConfBaseException, UserError, yaml.YAMLError) as error:
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from None
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def compose_all(root: Path) -> None:
+    """Compose each character with each profile; raises UserError for the first that is not valid."""
+    for chosen in itertools.product(*(choices_of(root, group) for group in KEYS)):
+        compose(root, *(f"{group}={choice}" for group, choice in zip(KEYS, chosen, strict=True)))
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> Values:
+    """Nested parameters with dotted keys."""
+    values: Values = {}
+    for key, value in content.items():
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return values
+
+
+def text(value: Any) -> str:
+    """A value as one writes it after -S."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def differences(root: Path) -> list[tuple[str, Any, Any, str]]:
+    """Where params.yaml differs from the composition of its own character and profile (the default, if unknown).
+
+    Rows of key, value here, value there and the choices; UserError where the composition is not valid.
+    """
+    here = flat(schema.load_yaml(root / FILE))
+    chosen = default(root) | {group: choice for group, (_, choice) in _choices(root).items() if choice}
+    overrides = [f"{group}={choice}" for group, choice in chosen.items()]
+    there = flat(compose(root, *overrides))
+    return [(key, here[key], there[key], " ".join(overrides)) for key in here if here[key] != there.get(key)]
+
+
+def leaving(root: Path, arguments: Sequence[str]) -> str | None:
+    """Why `dvc <arguments>` must not run: it is an `exp run` that silently goes back to another character or profile.
+
+    None if it may. A choice that the arguments name (`-S character=...`) is not silent.
+    """
+    if not _composes(arguments):
+        return None
+    named = set(_overrides(arguments))
+    try:
+        kept = {group: told for group, told in not_default(root).items() if not named & {group, KEYS[group]}}
+        back = {group: f"{group}={default(root)[group]}" for group in kept}
+    except (UserError, TypeError, KeyError, AttributeError):  # missing or odd files: that is for others to say
+        return None
+    if not kept:
+        return None
+    return (
+        f"params.yaml is about {', '.join(kept.values())}, but this would silently go back to the default, "
+        f"{', '.join(back.values())}. Add {told(kept)} to stay, {told(back)} to go back, or --no-hydra to keep "
+        "params.yaml as it is"
+    )
+
+
+def never_made(root: Path, arguments: Sequence[str]) -> str | None:
+    """Why `dvc <arguments>` must not run: it is an `exp run` of a collection that nobody has made or committed.
+
+    DVC would find out when outputs and params.yaml have been changed. None if it may.
+    """
+    if not _composes(arguments):
+        return None
+    given = _overrides(arguments)
+    try:
+        names = given.get("name") or _values(root, given, "character")
+        collections = given.get("collection") or _values(root, given, "profile")
+        wanted = {one.replace("${name}", name) for one in collections for name in names}
+    except (UserError, TypeError, KeyError, AttributeError):
+        return None
+    return next((why for one in sorted(wanted) if (why := missing(root, one))), None)
+
+
+def missing(root: Path, collection: str) -> str | None:
+    """What to do about a collection that is not here; None if it is, or if the gallery draws it."""
+    if collection.startswith(DRAWN) or (root / RAW / f"{collection}.dvc").is_file():
+        return None
+    kind, _, name = collection.partition("/")
+    return (
+        f"collection: {collection} has not been made here: there is no {RAW / collection}.dvc. Collect it "
+        f"(make scrape CHARACTER={name} KIND={kind}) and commit that file, or get the commit that has it"
+    )
+
+
+def _composes(arguments: Sequence[str]) -> bool:
+    return "run" in arguments and bool({"exp", "experiments"} & set(arguments)) and "--no-hydra" not in arguments
+
+
+def _overrides(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """What `-S key=value,value` of a command line sets in params.yaml."""
+    override = re.compile(rf"(?:-S|--set-param=)?(?:{FILE}:)?\+*(\w+)=(.*)")
+    return {found[1]: found[2].split(",") for argument in arguments if (found := override.fullmatch(argument))}
+
+
+def _values(root: Path, given: Mapping[str, list[str]], group: str) -> list[str]:
+    """The names or collections of the choices of a group that a command line makes."""
+    named = choices_of(root, group)
+    return [str(named[choice][KEYS[group]]) for choice in given.get(group, [default(root)[group]])]
+
+
+def _choices(root: Path) -> dict[str, tuple[str, str | None]]:
+    """Of each group, what params.yaml has (its name, its collection), and the choice that gives it, if there is one."""
+    content = schema.load_yaml(root / FILE)
+    found = {}
+    for group, key in KEYS.items():
+        has = content[key]
+        gives = {
+            choice: str(one.get(key)).replace("${name}", content["name"])
+            for choice, one in choices_of(root, group).items()
+        }
+        found[group] = (has, next((choice for choice, value in gives.items() if value == has), None))
+    return found
+
+
+def not_default(root: Path) -> dict[str, str]:
+    """The groups in which params.yaml is not the default, and how to say what it is: `character=elf`, `name=me`."""
+    usual = default(root)
+    return {
+        group: f"{group}={choice}" if choice else f"{KEYS[group]}={has}"
+        for group, (has, choice) in _choices(root).items()
+        if choice != usual[group]
+    }
+
+
+def told(chosen: Mapping[str, str]) -> str:
+    """Choices as one writes them on the command line."""
+    return " ".join(f"-S {choice}" for choice in chosen.values())
+
+
+def default(root: Path) -> dict[str, str]:
+    """The choices of experiments/config.yaml: character: geralt, profile: demo."""
+    listed = (schema.load_yaml(root / EXPERIMENTS / "config.yaml") or {}).get("defaults", [])
+    found = {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
+    absent = [group for group in KEYS if group not in found]
+    if absent:
+        raise UserError(f"{EXPERIMENTS}/config.yaml: need `- {absent[0]}: ...` in its `defaults:`")
+    return found
+
+
+def choices_of(root: Path, group: str) -> dict[str, Any]:
+    """The content of the files of a group, by choice."""
+    return {path.stem: schema.load_yaml(path) or {} for path in sorted((root / EXPERIMENTS / group).glob("*.yaml"))}
