@@ -25,7 +25,7 @@ PACKAGE = __name__.partition(".")[0]
 PINS = Path("requirements.txt")
 STAGE = "code"
 FOLDER = Path("code")  # what this stage writes: <stage>.txt for each other one
-QUIET = {"filelock", "tqdm"}  # libraries that cannot change a result
+QUIET = {"filelock", "joblib", "tqdm"}  # libraries that cannot change a result
 _SHORT = 16  # hex digits of a hash
 
 
