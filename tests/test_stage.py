@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
 from semireal import stage
 
 
@@ -23,15 +22,6 @@ def test_ctrl_c_is_exit_code_130(tmp_path: Path) -> None:
     done = run_script("raise KeyboardInterrupt", tmp_path)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
-
-
-def test_what_dvc_runs_checks_all_parameters_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_STAGE", "data/dvc.yaml:scrape@elf")
-    text = (ROOT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("score: 0.5", "score: 7"))
-    done = run_script("print('started')", tmp_path)
-    message = "error: crop.score: found 7, need a number from 0.1 to 1\n"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
 def test_bugs_keep_their_traceback(tmp_path: Path) -> None:

@@ -55,15 +55,13 @@ def key_of_modules(*names: str) -> str:
 
 def versions(libraries: set[str]) -> dict[str, str]:
     """The installed version of each library, by the name it is installed under."""
-    names = metadata.packages_distributions()
-    found = {name for library in libraries - QUIET for name in names.get(library, [])}
+    found = {name for library in libraries - QUIET for name in _distributions().get(library, [])}
     return {name: metadata.version(name) for name in sorted(found, key=str.lower)}
 
 
 def pinned(libraries: set[str], requirements: Path) -> list[str]:
     """The lines of requirements.txt that pin what is imported under these names, without hashes and remarks."""
-    names = metadata.packages_distributions()
-    wanted = {_normal(name) for library in libraries - QUIET for name in names.get(library, [])}
+    wanted = {_normal(name) for library in libraries - QUIET for name in _distributions().get(library, [])}
     found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==(\S+)", requirements.read_text(), re.MULTILINE)
     return sorted(f"{_normal(name)}=={version}" for name, version in found if _normal(name) in wanted)
 
@@ -71,6 +69,12 @@ def pinned(libraries: set[str], requirements: Path) -> list[str]:
 def files_of(stage: str, root: Path) -> set[Path]:
     """The files of this repository that decide the stage."""
     return _reached(root / "stages" / f"{stage}.py")[0]
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    """By the name that is imported, what is installed; it looks through everything that is, which takes a second."""
+    return {library: sorted(set(names)) for library, names in metadata.packages_distributions().items()}
 
 
 def _normal(name: str) -> str:

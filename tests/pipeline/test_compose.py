@@ -24,6 +24,7 @@ from tiny import STAGES, clone, merge, shell
 RUN = ["exp", "run"]
 # the stages that run again where a parameter of the section, or this one, has another value
 AGAIN = {
+    "drawn": [],  # goes with the collection
     "name": ["filter", "dedupe", "funnel", "train", "sample", "evaluate", "report"],
     "collection": STAGES,
     "seed": ["train", "sample", "evaluate", "report"],
@@ -202,14 +203,16 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which every stage counts as run, without any having run: outs of one word, committed to DVC."""
     folder = clone(tmp_path_factory.mktemp("graph"))
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values()
-    outs = ["data/raw/demo/geralt", *(out for stage in stages for out in stage["outs"])]
-    inside = [dep for stage in stages for dep in stage["deps"] if any(dep.startswith(f"{out}/") for out in outs)]
+    outs = ["data/raw/demo/geralt", *(out for stage in stages for out in stage.get("outs", []))]
+    inside = [
+        dep for stage in stages for dep in stage.get("deps", []) if any(dep.startswith(f"{out}/") for out in outs)
+    ]
     for out in outs + inside:
         path = folder / out
         path = path if path.suffix else path / "report.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f'{{"made_by": "{out}"}}')
-    shell(folder, "dvc", "commit", "--force", "data/dvc.yaml:scrape@geralt", *STAGES)
+    shell(folder, "dvc", "commit", "--force", "code", "scrape@geralt", *STAGES)
     shell(folder, "git", "add", "-A")
     shell(folder, "git", "commit", "-q", "-m", "as if run")
     return folder

@@ -214,7 +214,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, version in enumerate(["v1.0.0", "v1.1.0"]):
         make(repo / "models/generator.safetensors", seed=seed)
         make(repo / "models/best.safetensors", seed=seed + 10)
-        targets = ["data/dvc.yaml:scrape@geralt"] if seed == 0 else ["train", "sample", "evaluate", "report"]
+        targets = ["code", "scrape@geralt"] if seed == 0 else ["train", "sample", "evaluate", "report"]
         stages = STAGES if seed == 0 else []
         shell(repo, "dvc", "commit", "--force", *targets, *stages)
         shell(repo, "git", "add", "-A")

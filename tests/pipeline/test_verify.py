@@ -9,7 +9,7 @@ from semireal import params
 from semireal.errors import UserError
 from semireal.params import whole
 from semireal.pipeline import verify
-from tiny import STAGES, copy, shell
+from tiny import ALL, copy, shell
 
 
 def lock(**outs: str) -> dict[str, dict[str, Any]]:
@@ -55,7 +55,7 @@ def bare(tmp_path: Path) -> Path:
 
 def test_what_cannot_be_verified_is_said_before_anything_runs(bare: Path) -> None:
     given = yaml.safe_load((bare / "params.yaml").read_text())
-    (bare / "params.yaml").write_text(yaml.safe_dump(given | {"collection": "web/elf"}))
+    (bare / "params.yaml").write_text(yaml.safe_dump(given | {"collection": "web/elf", "drawn": []}))
     with pytest.raises(UserError, match=r"params.yaml has changes"):
         verify.run(bare)
     shell(bare, "git", "commit", "-q", "-a", "-m", "web")
@@ -74,10 +74,10 @@ def test_what_cannot_be_verified_is_said_before_anything_runs(bare: Path) -> Non
 @pytest.mark.slow
 def test_everything_can_be_made_again_in_a_fresh_clone(made: Path, tmp_path: Path) -> None:
     repo = copy(made, tmp_path / "Größe und Maß")  # a path with letters outside ASCII
-    locks = [(repo / name).read_bytes() for name in verify.LOCKS]
+    lock = (repo / verify.LOCK).read_bytes()
     text = shell(repo, "python", "-m", "semireal.pipeline.verify", TMPDIR=str(tmp_path))
-    for name in ["scrape@geralt", *STAGES]:
+    for name in ALL:
         assert [line for line in text.splitlines() if line.startswith(f"{name} ") and line.endswith("  same")], text
     assert text.endswith("verify: all the same\n")
-    assert [(repo / name).read_bytes() for name in verify.LOCKS] == locks
+    assert (repo / verify.LOCK).read_bytes() == lock
     assert not list(tmp_path.glob("semireal-verify-*"))  # the clone is gone
