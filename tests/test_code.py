@@ -45,6 +45,7 @@ OTHER = [
     BEFORE.replace("x: int = 1", "x: int"),
     BEFORE + "\ng.z = 1\n",
     BEFORE.replace("f(a)", "f(*a)"),
+    BEFORE.replace("f(a)", "f(a, '')"),
 ]
 
 

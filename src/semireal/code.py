@@ -155,7 +155,7 @@ def canonical(node: Any) -> str:
     """
     if isinstance(node, ast.AST):
         fields = [
-            f"{name}={canonical(value)}"
+            f"{name}={canonical(_spoken(value) if isinstance(node, ast.JoinedStr) else value)}"
             for name, value in ast.iter_fields(node)
             if name not in ("ctx", "kind", "type_comment") and value is not None and value != []
         ]
@@ -163,6 +163,11 @@ def canonical(node: Any) -> str:
     if isinstance(node, list):
         return f"[{','.join(canonical(item) for item in node if not _alone(item))}]"
     return f"{type(node).__name__}:{node!r}"
+
+
+def _spoken(parts: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string without an empty one, which Python 3.12 adds behind a nested field."""
+    return [part for part in parts if not (isinstance(part, ast.Constant) and part.value == "")]
 
 
 def _alone(node: Any) -> bool:
