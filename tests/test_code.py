@@ -172,7 +172,7 @@ def test_the_key_for_caches_follows_code_and_installed_versions(package: Path, m
     assert code.key_of_modules("pack.first") == keys[0]
     (package / "requirements.txt").write_text("numpy==9\n")  # a pin is not what computes here
     assert code.key_of_modules("pack.first") == keys[0]
-    monkeypatch.setattr(code.metadata, "version", lambda name: f"another {name}")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"another {name}")
     keys.append(code.key_of_modules("pack.first"))
     (package / "src/pack/room/third.py").write_text("x = 1\n")
     keys.append(code.key_of_modules("pack.first"))

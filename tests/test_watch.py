@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from semireal import code, watch
+from semireal import code, files, watch
 from semireal.errors import UserError
 
 PIPELINE = {
@@ -25,7 +25,7 @@ PIPELINE = {
 def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with one stage, whose code is as recorded."""
     monkeypatch.chdir(tmp_path)
-    files = {
+    content = {
         "dvc.yaml": yaml.safe_dump(PIPELINE),
         "params.yaml": yaml.safe_dump({"collection": "set", "seed": 0, "crop": {"score": 1, "other": 2}}),
         "data/set/a.txt": "a",
@@ -39,7 +39,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "stages/each.py": "x = 1\n",
         "requirements.txt": "",
     }
-    for name, text in files.items():
+    for name, text in content.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(text)
     Path("code").mkdir()
@@ -146,7 +146,7 @@ def test_a_failure_of_the_stage_is_told_and_not_the_change(repo: Path) -> None:
 
 def test_files_are_read_once_unless_they_look_touched(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
-    real = watch.sha256_of
+    real = files.sha256_of
 
     def counting(path: Path) -> str:
         read.append(path)
