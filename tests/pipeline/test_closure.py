@@ -23,8 +23,10 @@ def tell():
     params = sys.modules.get("semireal.params")
     loaded = [m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)]
     found = {"loaded": loaded, "opened": sorted(opened), "asked": sorted(getattr(params, "ASKED", ()))}
-    with open(f"{os.environ['SPY_OUT']}/{os.getpid()}.json", "w") as file:
+    path = f"{os.environ['SPY_OUT']}/{os.getpid()}"
+    with open(path, "w") as file:
         json.dump(found, file)
+    os.rename(path, f"{path}.json")  # the drawing processes of the gallery may be killed on their way out
 atexit.register(tell)
 """
 # the module params, which notes the keys that are asked for
@@ -72,7 +74,8 @@ def _inside(repo: Path, paths: list[str]) -> set[str]:
 
 def _declared(stage: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
-    return found.get("do", found)
+    do: dict[str, Any] = found.get("do", found)
+    return do
 
 
 @pytest.mark.slow

@@ -175,10 +175,16 @@ def not_default(root: Path) -> dict[str, str]:
     """The groups in which params.yaml is not the default, and how to say what it is: `character=elf`, `name=me`."""
     usual = default(root)
     return {
-        group: f"{group}={choice}" if choice else f"{KEYS[group]}={has}"
+        group: f"{group}={choice}" if choice else _plainly(KEYS[group], has)
         for group, (has, choice) in _choices(root).items()
         if choice != usual[group]
     }
+
+
+def _plainly(key: str, value: str) -> str:
+    """A name or collection that no file of experiments/ chooses, as one says it after -S."""
+    drawn = value.startswith(DRAWN)
+    return f"{key}={value}" + (" -S drawn=[]" if key == "collection" and not drawn else "")
 
 
 def told(chosen: Mapping[str, str]) -> str:

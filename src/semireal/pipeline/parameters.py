@@ -40,12 +40,12 @@ def table(root: Path) -> str:
     ]:
         doc = f" {kind.__doc__}" if prefix else " They stand at the top of params.yaml."
         parts.append(f"\n## {title}\n\n{doc.strip()}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
-        hints = typing.get_type_hints(kind)
+        hints, meaning = typing.get_type_hints(kind), schema.docs(kind)
         for field in fields:
             key = prefix + field.name
             shown = [text(values[profile][key]) for profile in profiles]
             allowed = schema.may_be(hints[field.name], field.metadata)
-            cells = [f"`{key}`", field.metadata["doc"], allowed, *shown, again(stages, key)]
+            cells = [f"`{key}`", meaning[field.name], allowed, *shown, again(stages, key)]
             parts.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n")
     return "".join(parts)
 
