@@ -61,3 +61,21 @@ def test_work_is_kept_and_held_by_one(work_root: Path) -> None:
     waiting.join(10)
     assert not waiting.is_alive()
     assert (work_root / ".work/train/k/state").exists()
+
+
+def test_work_is_kept_in_the_repository_that_dvc_runs_a_copy_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, copy = tmp_path / "repository", tmp_path / "copy"
+    for folder in (repository, copy):
+        folder.mkdir()
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(repository))
+    assert stage.root() == repository
+    with stage.work("train", "k") as work, stage.output(Path("results")) as out:
+        (work / "state").touch()
+        (out / "new").touch()
+    assert (repository / ".work/train/k/state").exists()
+    assert (copy / "results/new").exists()
+    monkeypatch.delenv("DVC_ROOT")
+    assert stage.work_root() == copy / ".work"
