@@ -5,16 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from semireal.curate import funnel as steps
-from semireal.figures import REPORTED as YIELDS
+from semireal.published import REPORT
 from semireal.report.experiment import Experiment
 
-# of the 2022 report: metric -> value by character
-PUBLISHED = {
-    "geralt": {"IS": "1.604"},
-    "wonder_woman": {"IS": "1.249", "FID": "80.38"},
-    "elf": {"IS": "1.252", "FID": "73.80"},
-}
-REPORTED = YIELDS
 # measure -> its name for people, and what is good; the same for the offline features, whose names end in _r64
 NAMES = {
     "kid": ("KID", "less is better"),
@@ -108,7 +101,7 @@ def _line(row: dict[str, Any]) -> Line:
 
 def comparable(experiment: Experiment) -> str:
     """Why the published figures of the character are or are not comparable; empty for one that the report lacks."""
-    if experiment.name not in PUBLISHED:
+    if experiment.name not in REPORT:
         return ""
     size, psi = experiment.given.resolution, experiment.given.psi
     if "inception_score" in experiment.json("results/metrics.json"):
