@@ -1,10 +1,10 @@
-"""The published measures of stage evaluate against calling torch-fidelity once per measure, on folders of PNG.
+"""The published metrics of stage evaluate against calling torch-fidelity once per measure, on folders of PNG.
 
     python benchmarks/evaluate.py --real 24 --fake 32 [--weights PATH] [--size 64]
 
 Both make the same table: FID, KID, Inception Score, precision and recall against all real images, FID and KID against
 each half of them (as against photos and portraits). Without --weights the network is random, of the right shape. Prints
-the times, their ratio, and the largest difference of a value; then the time of the whole of `measures.of_set`, with
+the times, their ratio, and the largest difference of a value; then the time of the whole of `measures.at_psi`, with
 intervals, diversity and blend.
 """
 
@@ -84,7 +84,7 @@ def one_by_one(real: Pixels, fake: Pixels, weights: Path, folder: Path) -> Value
     return found
 
 
-def at_once(real: Pixels, fake: Pixels, weights: Path) -> tuple[Values, measures.Seen]:
+def at_once(real: Pixels, fake: Pixels, weights: Path) -> tuple[Values, measures.FeatureSets]:
     """The same values from features that are computed once."""
     extractor = published(weights)
     x, y = (extractor.compute(shown, device()) for shown in (real, fake))
@@ -103,7 +103,7 @@ def at_once(real: Pixels, fake: Pixels, weights: Path) -> tuple[Values, measures
     found |= {"all inception_score_mean": mean, "all inception_score_std": spread}
     found |= {"all precision": precision, "all recall": recall}
     domain = ["photo"] * half + ["portrait"] * (len(real) - half)
-    return found, measures.Seen(extractor, x, x, {1.0: y}, {1.0: logits}, domain, np.ones(len(real), dtype=bool))
+    return found, measures.FeatureSets(extractor, x, x, {1.0: y}, {1.0: logits}, domain, np.ones(len(real), dtype=bool))
 
 
 def main() -> None:
@@ -119,11 +119,11 @@ def main() -> None:
         folder = Path(scratch)
         weights = given.weights or random_weights(folder / "weights.pth")
         start = time.perf_counter()
-        once, seen = at_once(real, fake, weights)
+        once, sets = at_once(real, fake, weights)
         middle = time.perf_counter()
         own = one_by_one(real, fake, weights, folder)
         end = time.perf_counter()
-        measures.of_set(seen, 1.0, measures.Settings(K, 500, 0))
+        measures.at_psi(sets, 1.0, measures.Settings(K, 500, 0))
         whole = time.perf_counter() - end + middle - start
     worst = max(abs(once[name] - own[name]) / max(abs(own[name]), 1e-9) for name in own if not name.endswith("f_score"))
     sys.stdout.write(f"{given.real} real and {given.fake} generated images of {given.size} px, {device()}\n")

@@ -51,18 +51,18 @@ def test_features_do_not_depend_on_the_batch(net: features.R64) -> None:
     assert np.allclose(whole[35:36], features.extract(net, x[35:36], CPU), rtol=1e-4, atol=1e-4)
 
 
-def values_of(seen: measures.Seen) -> dict[str, float]:
+def values_of(sets: measures.FeatureSets) -> dict[str, float]:
     """The measures at psi = 1 against the whole set."""
-    found = measures.of_set(seen, 1.0, SETTINGS)
+    found = measures.at_psi(sets, 1.0, SETTINGS)
     return {m.measure: m.value for m in found if m.against in ("dataset", "photo and portrait")}
 
 
-def seen_of(
+def sets_of(
     real: distances.Features, fake: distances.Features, domain: list[str], suffix: str = "_r64"
-) -> measures.Seen:
+) -> measures.FeatureSets:
     """A training set, all of it trained on, and the images of psi = 1."""
     extractor = Extractor("stand-in", suffix, (), lambda shown, at: np.zeros((len(shown), 1)), real.shape[1])
-    return measures.Seen(extractor, real, real, {1.0: fake}, {}, domain, np.ones(len(real), dtype=bool))
+    return measures.FeatureSets(extractor, real, real, {1.0: fake}, {}, domain, np.ones(len(real), dtype=bool))
 
 
 def test_offline_metrics_rank_sets_sensibly(net: features.R64) -> None:
@@ -70,7 +70,7 @@ def test_offline_metrics_rank_sets_sensibly(net: features.R64) -> None:
     darker = (same * 0.6).astype(np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, same.shape, dtype=np.uint8)
     x, *others = (features.extract(net, shown, CPU) for shown in (real, same, darker, noise))
-    ranked = [values_of(seen_of(x, fake, ["photo"] * 24)) for fake in (x, *others)]
+    ranked = [values_of(sets_of(x, fake, ["photo"] * 24)) for fake in (x, *others)]
     for key in ("frechet_r64", "kernel_r64"):
         values = [found[key] for found in ranked]
         assert values == sorted(values), key
@@ -88,9 +88,9 @@ def test_order_does_not_matter() -> None:
     real[::2] += 1.5
     domain = ["photo", "portrait"] * 20
     order = rng.permutation(40)
-    one = values_of(seen_of(real, fake, domain))
+    one = values_of(sets_of(real, fake, domain))
     assert 0 < one["blend_r64"] < 1
-    other = values_of(seen_of(real[order], fake[::-1], [domain[n] for n in order]))
+    other = values_of(sets_of(real[order], fake[::-1], [domain[n] for n in order]))
     assert one == pytest.approx(other, rel=1e-9)
 
 
@@ -112,7 +112,7 @@ def test_real_faces_rank_and_blend_sensibly(net: features.R64, shared: Path) -> 
     real, domain = np.concatenate([photos, paintings]), ["photo"] * len(photos) + ["portrait"] * len(paintings)
     half = np.concatenate([new_photos[::2], new_paintings[::2]])
     low, middle, high = (
-        values_of(seen_of(real, fake, domain))["blend_r64"] for fake in (new_paintings, half, new_photos)
+        values_of(sets_of(real, fake, domain))["blend_r64"] for fake in (new_paintings, half, new_photos)
     )
     assert low < 0.25
     assert high > 0.75
@@ -120,17 +120,17 @@ def test_real_faces_rank_and_blend_sensibly(net: features.R64, shared: Path) -> 
 
 
 def test_fewer_images_a_larger_frechet_distance() -> None:
-    """The bias is seen, and the extrapolation takes most of it away: the truth is 0."""
+    """The bias is sets, and the extrapolation takes most of it away: the truth is 0."""
     rng = np.random.default_rng(0)
     real, fake = rng.normal(size=(4000, 20)), rng.normal(size=(400, 20))
-    seen = seen_of(real, fake, ["photo"] * 4000, "_g")
-    rows, limit = measures.by_size(seen, SETTINGS)
+    sets = sets_of(real, fake, ["photo"] * 4000, "_g")
+    rows, limit = measures.by_size(sets, SETTINGS)
     values = [row["value"] for row in rows]
     assert [row["images"] for row in rows] == sorted(row["images"] for row in rows)
     assert values == sorted(values, reverse=True)
     assert values[-1] == distances.frechet(real, fake)
     assert abs(limit.value) < values[-1] / 3
-    floor = {m.measure: m for m in measures.real_halves(seen, SETTINGS)}
+    floor = {m.measure: m for m in measures.real_halves(sets, SETTINGS)}
     assert floor["frechet_g"].real_images == 2000
     assert 0 < floor["frechet_g"].value < values[-1]
 

@@ -161,8 +161,8 @@ def test_fid_of_few_images_is_marked_as_biased(monkeypatch: pytest.MonkeyPatch) 
     extractor = Extractor("stand-in", "", (), lambda shown, at: np.zeros((len(shown), 1)), 5)
     logits = rng.normal(size=(40, 1008))
     domain = ["photo"] * 15 + ["portrait"] * 15
-    seen = measures.Seen(extractor, real, real, {1.0: fake}, {1.0: logits}, domain, np.ones(30, dtype=bool))
-    table = measures.of_set(seen, 1.0, measures.Settings(3, 50, 0))
+    sets = measures.FeatureSets(extractor, real, real, {1.0: fake}, {1.0: logits}, domain, np.ones(30, dtype=bool))
+    table = measures.at_psi(sets, 1.0, measures.Settings(3, 50, 0))
     names = [m.measure for m in table if m.against == "dataset"]
     assert names.index("kid") < names.index("fid")
     by_name = {m.measure: m for m in table if m.against in ("dataset", "")}

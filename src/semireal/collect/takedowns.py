@@ -4,13 +4,12 @@ The list is applied twice: by scrape, so that a new collection does not have the
 collection that was made before gives it to nobody either.
 """
 
-import csv
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from semireal import csvfile
 from semireal.errors import UserError
 from semireal.manifest import Row
 
@@ -55,35 +54,23 @@ def read(path: Path) -> Takedowns:
     name counts on all sites.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        rows = csvfile.rows(path, COLUMNS)
     except FileNotFoundError:
         raise UserError(f"{path}: not found. Take it from git; an empty list is the line {','.join(COLUMNS)}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text. Save it as UTF-8") from None
     places, artists, hashes = set(), set(), set()
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        if next(lines, None) != COLUMNS:
-            raise UserError(f"{path}: line 1 must be {','.join(COLUMNS)}")
-        for cells in lines:
-            if not cells:  # an empty line
-                continue
-            url, artist, sha256 = _checked(cells, f"{path}: line {lines.line_num}")
-            if url:
-                places.add(sum(_split(url), ()))
-            elif artist:
-                artists.add(artist)
-            else:
-                hashes.add(sha256)
-    except csv.Error as error:
-        raise UserError(f"{path}: line {lines.line_num}: {error}") from None
+    for where, cells in rows:
+        url, artist, sha256 = _checked(cells, where)
+        if url:
+            places.add(sum(_split(url), ()))
+        elif artist:
+            artists.add(artist)
+        else:
+            hashes.add(sha256)
     return Takedowns(frozenset(places), frozenset(artists), frozenset(hashes))
 
 
 def _checked(cells: list[str], where: str) -> tuple[str, str, str]:
-    """URL, artist and SHA-256 of a line, two of them empty."""
-    if len(cells) != len(COLUMNS):
-        raise UserError(f"{where}: found {','.join(cells)!r}, need {','.join(COLUMNS)}")
+    """URL, artist and SHA-256 of a row, two of them empty."""
     url, artist, sha256 = cells[0].strip(), _artist(cells[1]), cells[2].strip().lower()
     if sum(map(bool, (url, artist, sha256))) != 1:
         raise UserError(f"{where}: found {','.join(cells)!r}, need one of url, artist and sha256")

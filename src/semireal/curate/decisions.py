@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from semireal import manifest, stage
+from semireal import csvfile, manifest, stage
 from semireal.errors import UserError
 from semireal.files import write_atomic
 from semireal.manifest import Row
@@ -53,26 +53,18 @@ def file_of(name: str) -> Path:
 def read(path: Path) -> Decisions:
     """Read the decisions by id; none if there is no file. Raises UserError naming the line that cannot be."""
     try:
-        text = path.read_text(encoding="utf-8")
+        rows = csvfile.rows(path, COLUMNS)
     except FileNotFoundError:
         return {}
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text. Take an older version from git") from None
     found: Decisions = {}
-    lines = csv.reader(io.StringIO(text))
-    try:
-        if next(lines, None) != COLUMNS:
-            raise UserError(f"{path}: line 1 must be {','.join(COLUMNS)}")
-        for cells in lines:
-            _check(cells, found, f"{path}: line {lines.line_num}")
-            found[cells[0]] = Decision(*cells[1:])
-    except csv.Error as error:
-        raise UserError(f"{path}: line {lines.line_num}: {error}") from None
+    for where, cells in rows:
+        _check(cells, found, where)
+        found[cells[0]] = Decision(*cells[1:])
     return found
 
 
 def _check(cells: list[str], before: Decisions, where: str) -> None:
-    if len(cells) != len(COLUMNS) or not cells[0]:
+    if not cells[0]:
         raise UserError(f"{where}: found {','.join(cells)!r}, need {','.join(COLUMNS)}")
     if cells[0] in before:
         raise UserError(f"{where}: {cells[0]} is here a second time; keep one of the two lines")

@@ -4,19 +4,18 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from semireal import manifest, workers
+from semireal import images, manifest, workers
 from semireal.curate.decisions import KEPT_BY_HAND
 from semireal.manifest import Row
 from semireal.params.dedupe import Dedupe
+from semireal.vision import hashes
+from semireal.vision.hashes import Bits
 
-HASH_SIZE = 16  # 16 x 16 = 256 bits
 ROWS_AT_ONCE = 256  # distances are computed in stripes, so that memory stays linear in the number of images
 
 
@@ -24,14 +23,13 @@ def run(filtered: Path, out: Path, params: Dedupe) -> None:
     """Read `filtered`, copy the survivors to `out`, with manifest and report."""
     (out / "images").mkdir()
 
-    def one(row: Row) -> str:
-        with Image.open(filtered / row["file"]) as img:
-            return str(imagehash.phash(img, hash_size=HASH_SIZE))
+    def one(row: Row) -> Bits:
+        return hashes.of(images.load_rgb(filtered / row["file"]))
 
     rows = manifest.read_kept(filtered)
-    hashes = list(workers.each(one, rows, "dedupe"))
-    groups = clusters([bits(text) for text in hashes], params.max_distance)
-    hashed = [row | {"phash": text} for row, text in zip(rows, hashes, strict=True)]
+    found = list(workers.each(one, rows, "dedupe"))
+    hashed = [row | {"phash": hashes.text(bits)} for row, bits in zip(rows, found, strict=True)]
+    groups = clusters(found, params.max_distance)
     decided = [row for group in groups for row in decide([hashed[index] for index in group])]
     for row in decided:
         if row["file"]:
@@ -39,19 +37,14 @@ def run(filtered: Path, out: Path, params: Dedupe) -> None:
     manifest.save(out, decided, "dedupe", "Look at the manifest of the filtered images")
 
 
-def bits(text: str) -> NDArray[np.uint8]:
-    """Hexadecimal perceptual hash as bytes."""
-    return np.frombuffer(bytes.fromhex(text), dtype=np.uint8)
-
-
-def clusters(hashes: Sequence[NDArray[np.uint8]], max_distance: int) -> list[list[int]]:
+def clusters(found: Sequence[Bits], max_distance: int) -> list[list[int]]:
     """Group indices of hashes that are linked by Hamming distances of at most `max_distance` bits.
 
-    hashes: N arrays of B bytes. Every index is in exactly one group; both levels are sorted. Time is O(N^2).
+    found: N hashes [B]. Every index is in exactly one group; both levels are sorted. Time is O(N^2).
     """
-    if not hashes:
+    if not found:
         return []
-    table = np.stack(hashes)
+    table = np.stack(found)
     links = [_links(table, start, max_distance) for start in range(0, len(table), ROWS_AT_ONCE)]
     pairs = np.concatenate(links)
     graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(table), len(table)))
@@ -62,9 +55,8 @@ def clusters(hashes: Sequence[NDArray[np.uint8]], max_distance: int) -> list[lis
     return sorted(groups.values())
 
 
-def _links(table: NDArray[np.uint8], start: int, max_distance: int) -> NDArray[np.int64]:
-    stripe = table[start : start + ROWS_AT_ONCE]
-    distance = np.bitwise_count(stripe[:, None, :] ^ table[None, :, :]).sum(axis=2, dtype=np.int32)
+def _links(table: Bits, start: int, max_distance: int) -> NDArray[np.int64]:
+    distance = hashes.hamming(table[start : start + ROWS_AT_ONCE], table)
     return np.asarray(np.argwhere(distance <= max_distance) + np.array([start, 0]))
 
 

@@ -1,14 +1,14 @@
 """evaluate: what the generated images are worth, with intervals, and by which protocol each number came about.
 
-Features come from a random VGG16 ("R64"), offline, and the names of the measures say so (`kernel_r64`). The names
+Features come from a random VGG16 ("R64"), offline, and the names of the metrics say so (`kernel_r64`). The names
 `fid`, `kid`, `inception_score`, `precision`, `recall` and `blend` are used for the 2015 Inception alone, when
 evaluate.inception names its weights. Everything is measured at psi = 1 (the practice of the field) and at sample.psi
-(that of the report). Features are computed once for all measures, and cached by content in `.work/features`.
+(that of the report). Features are computed once for all metrics, and cached by content in `.work/features`.
 
 What is written to the folder `out` (results/evaluation):
 
-evaluation.json   everything: `name`; `protocol` (what holds for all measures); `counts` (images by set); `warnings`
-                  (sentences for people); `measures` (the full table, see `semireal.evaluation.measures.Measure`).
+evaluation.json   everything: `name`; `protocol` (what holds for all metrics); `counts` (images by set); `warnings`
+                  (sentences for people); `measures` (the full table, see `semireal.evaluation.measures.Result`).
 measures.csv      the same table: measure, value, features, against, psi, real_images, generated_images, low, high,
                   interval (how these two were made), spread, settings, warning, seeds, format, mirroring.
 psi_sweep.csv     one row per psi: psi, images, then for each extractor kernel_r64, frechet_r64, precision_r64,
@@ -42,7 +42,7 @@ import pandas as pd
 from semireal import files, images, stage
 from semireal.errors import UserError
 from semireal.evaluation import measures
-from semireal.evaluation.measures import DOMAINS, Measure, Seen, Settings
+from semireal.evaluation.measures import DOMAINS, FeatureSets, Result, Settings
 from semireal.faces import detect
 from semireal.images import Pixels
 from semireal.manifest import Row
@@ -56,6 +56,8 @@ from semireal.schema import param
 from semireal.stylegan2 import Generator, load_generator
 from semireal.training import dataset
 from semireal.training.sample import device, draw
+from semireal.vision import hashes
+from semireal.vision.hashes import Bits
 
 FACE_SCORE = 0.6  # generated faces are softer than pictures; the score at which YuNet finds all real ones
 FACE_SIZE = 320  # px; small samples are enlarged to what the detector was made for
@@ -106,13 +108,13 @@ def run(generator: Path, data: Path, samples: Path, funnel: Path, out: Path, giv
     steps = read_funnel(funnel)
     pictures = load_real(data, given)
     G = load_generator(generator).to(device())
-    seen, hashed = see(asked, pictures, G, given)
-    table = measure(seen, given)
-    table += write_nearest(out, seen, hashed, pictures, G, given)
-    write_sweep(out, seen, G, given)
-    table += write_sizes(out, seen, given)
+    sets, hashed = features_of(asked, pictures, G, given)
+    table = results_of(sets, given)
+    table += write_nearest(out, sets, hashed, pictures, G, given)
+    write_sweep(out, sets, G, given)
+    table += write_sizes(out, sets, given)
     rate, problem = face_rate(samples)
-    warnings = problem + warnings_of(table, seen)
+    warnings = problem + warnings_of(table, sets)
     write_table(out, table, pictures, asked, given, warnings)
     for warning in warnings:
         stage.say(f"evaluate: {warning}")
@@ -170,9 +172,9 @@ def swept_images(given: Given) -> int:
     return few
 
 
-def see(
+def features_of(
     asked: Sequence[Extractor], pictures: Pictures, G: Generator, given: Given
-) -> tuple[list[Seen], dict[float, Mask]]:
+) -> tuple[list[FeatureSets], dict[float, Bits]]:
     """Features of all pictures by extractor, and perceptual hashes of the generated ones by psi.
 
     Images are drawn for one psi at a time and forgotten, since 10,000 of 512 x 512 px take 8 GB.
@@ -186,13 +188,13 @@ def see(
         for extractor, found in zip(asked, features, strict=True):
             found[psi] = extractors.cached(extractor, shown, device())
         if psi in main:
-            hashed[psi] = copies.hashes(shown)
-    return [_seen(extractor, pictures, found) for extractor, found in zip(asked, features, strict=True)], hashed
+            hashed[psi] = hashes.of_all(shown)
+    return [_sets_of(extractor, pictures, found) for extractor, found in zip(asked, features, strict=True)], hashed
 
 
-def _seen(extractor: Extractor, pictures: Pictures, drawn: dict[float, Features]) -> Seen:
+def _sets_of(extractor: Extractor, pictures: Pictures, drawn: dict[float, Features]) -> FeatureSets:
     width = extractor.width
-    return Seen(
+    return FeatureSets(
         extractor,
         extractors.cached(extractor, pictures.real, device())[:, :width],
         extractors.cached(extractor, pictures.training[:, :, ::-1], device())[:, :width],
@@ -203,45 +205,45 @@ def _seen(extractor: Extractor, pictures: Pictures, drawn: dict[float, Features]
     )
 
 
-def measure(seen: Sequence[Seen], given: Given) -> list[Measure]:
+def results_of(sets: Sequence[FeatureSets], given: Given) -> list[Result]:
     """The full table, but for the rows about memorising and sizes."""
     settings = settings_of(given)
-    table: list[Measure] = []
-    for one in seen:
+    table: list[Result] = []
+    for one in sets:
         for psi in psis_of(given)[0]:
-            table += measures.of_set(one, psi, settings)
+            table += measures.at_psi(one, psi, settings)
         table += measures.real_halves(one, settings)
     return table
 
 
 def settings_of(given: Given) -> Settings:
-    """How the measures are taken."""
+    """How the metrics are computed."""
     return Settings(given.evaluate.neighbours, given.evaluate.resamples, given.seed)
 
 
-def warnings_of(table: Sequence[Measure], seen: Sequence[Seen]) -> list[str]:
+def warnings_of(table: Sequence[Result], sets: Sequence[FeatureSets]) -> list[str]:
     """What a reader of the numbers must know, one sentence each."""
-    found = [f"{m.measure}: {m.warning}" for m in table if m.warning and m.against not in DOMAINS]
-    counts = {domain: int(seen[0].members(domain).sum()) for domain in DOMAINS}
+    found = [f"{one.measure}: {one.warning}" for one in table if one.warning and one.against not in DOMAINS]
+    counts = {domain: int(sets[0].members(domain).sum()) for domain in DOMAINS}
     few = [f"{n} images of domain {domain}" for domain, n in counts.items() if n < measures.LEAST_DOMAIN]
     if few:
         found.append(f"no blend, and no distance to such a domain: {', '.join(few)}, need {measures.LEAST_DOMAIN}")
-    names = [one.extractor.name("blend") for one in seen]
-    measured = {m.measure for m in table}
+    names = [one.extractor.name("blend") for one in sets]
+    known = {one.measure for one in table}
     found += [
         f"no {name}: photos and portraits cannot be told apart by these features"
         for name in names
-        if not few and name not in measured
+        if not few and name not in known
     ]
     return list(dict.fromkeys(found))
 
 
 def headline(
-    table: Sequence[Measure], pictures: Pictures, given: Given, rate: float | None, funnel: dict[str, int]
+    table: Sequence[Result], pictures: Pictures, given: Given, rate: float | None, funnel: dict[str, int]
 ) -> dict[str, float]:
-    """What experiments are compared by: the measures at psi = 1 against the training mixture, yield and face_rate.
+    """What experiments are compared by: the metrics at psi = 1 against the training mixture, yield and face_rate.
 
-    yield: share of the raw images that reached the dataset. Measures that could not be taken are left out.
+    yield: share of the raw images that reached the dataset. Those that could not be computed are left out.
     """
     wanted = {
         *HEADLINE,
@@ -249,7 +251,7 @@ def headline(
     }
     wanted |= {"copies", "near_copies", "near_copies_r64"}
     main = ("dataset", "photo and portrait", "training images", "")
-    found = {m.measure: m.value for m in table if m.psi == 1.0 and m.measure in wanted and m.against in main}
+    found = {one.measure: one.value for one in table if one.psi == 1 and one.measure in wanted and one.against in main}
     counts = {
         "real_images": int(pictures.trained.sum()),
         "real_photos": sum(
@@ -278,7 +280,7 @@ def face_rate(samples: Path) -> tuple[float | None, list[str]]:
 
 def write_table(
     out: Path,
-    table: Sequence[Measure],
+    table: Sequence[Result],
     pictures: Pictures,
     asked: Sequence[Extractor],
     given: Given,
@@ -287,11 +289,11 @@ def write_table(
     """evaluation.json and measures.csv."""
     size = given.resolution
     rows = []
-    for m in table:
-        row = {key: rounded(value) for key, value in dataclasses.asdict(m).items()}
-        row["seeds"] = f"0-{m.generated_images - 1}" if m.generated_images else ""
+    for one in table:
+        row = {key: rounded(value) for key, value in dataclasses.asdict(one).items()}
+        row["seeds"] = f"0-{one.generated_images - 1}" if one.generated_images else ""
         row["format"] = f"tensors, {size} px"
-        row["mirroring"] = "training images also mirrored" if m.against.endswith("training images") else "none"
+        row["mirroring"] = "training images also mirrored" if one.against.endswith("training images") else "none"
         rows.append(row)
     frame = pd.DataFrame(rows)
     for column in ("real_images", "generated_images"):
@@ -330,11 +332,11 @@ def write_table(
     files.write_json(out / "evaluation.json", content)
 
 
-def write_sweep(out: Path, seen: Sequence[Seen], G: Generator, given: Given) -> None:
+def write_sweep(out: Path, sets: Sequence[FeatureSets], G: Generator, given: Given) -> None:
     """psi_sweep.csv and psi_row.png."""
     swept = psis_of(given)[1]
     few = swept_images(given)
-    columns = [measures.sweep(one, swept, few, given.evaluate.neighbours) for one in seen]
+    columns = [measures.sweep(one, swept, few, given.evaluate.neighbours) for one in sets]
     rows: list[dict[str, Any]] = [{"psi": psi, "images": few} for psi in swept]
     for row, *found in zip(rows, *columns, strict=True):
         for values in found:
@@ -344,11 +346,11 @@ def write_sweep(out: Path, seen: Sequence[Seen], G: Generator, given: Given) -> 
     images.save_png(out / "psi_row.png", images.grid(shown.reshape(-1, *shown.shape[2:]), len(swept)))
 
 
-def write_sizes(out: Path, seen: Sequence[Seen], given: Given) -> list[Measure]:
+def write_sizes(out: Path, sets: Sequence[FeatureSets], given: Given) -> list[Result]:
     """fid_by_size.csv; returns what the distances extrapolate to."""
     rows: list[dict[str, Any]] = []
     limits = []
-    for one in seen:
+    for one in sets:
         found, limit = measures.by_size(one, settings_of(given))
         limits.append(limit)
         name = one.extractor.name("frechet")
@@ -360,20 +362,20 @@ def write_sizes(out: Path, seen: Sequence[Seen], given: Given) -> list[Measure]:
 
 
 def write_nearest(
-    out: Path, seen: Sequence[Seen], hashed: dict[float, Mask], pictures: Pictures, G: Generator, given: Given
-) -> list[Measure]:
-    """nearest.csv and the pictures of the closest pairs; returns the measures about memorising."""
+    out: Path, sets: Sequence[FeatureSets], hashed: dict[float, Bits], pictures: Pictures, G: Generator, given: Given
+) -> list[Result]:
+    """nearest.csv and the pictures of the closest pairs; returns the results about memorising."""
     psis, bits = psis_of(given)[0], given.max_distance
     ids = [row["id"] for row, trained in zip(pictures.rows, pictures.trained, strict=True) if trained]
     domains = {row["id"]: row["domain"] for row in pictures.rows}
-    plain, mirrored = copies.hashes(pictures.training), copies.hashes(pictures.training[:, :, ::-1])
+    plain, mirrored = hashes.of_all(pictures.training), hashes.of_all(pictures.training[:, :, ::-1])
     hash_usual = copies.in_hashes(plain, plain, mirrored, held_out=True)
     hash_found = {psi: copies.in_hashes(hashed[psi], plain, mirrored) for psi in psis}
-    table = [m for psi in psis for m in measures.hash_copying(psi, hash_found[psi], hash_usual, bits)]
-    for one in seen:
+    table = [row for psi in psis for row in measures.hash_copying(psi, hash_found[psi], hash_usual, bits)]
+    for one in sets:
         usual = copies.in_features(one.training, one.training, one.mirrored, held_out=True)
-        found = {psi: copies.in_features(one.drawn[psi], one.training, one.mirrored) for psi in psis}
-        table += [m for psi in psis for m in measures.copying(one.extractor, psi, found[psi], usual)]
+        found = {psi: copies.in_features(one.generated[psi], one.training, one.mirrored) for psi in psis}
+        table += [row for psi in psis for row in measures.copying(one.extractor, psi, found[psi], usual)]
     # those of the last extractor go into the files
     limit = copies.limit(usual)
 

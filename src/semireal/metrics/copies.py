@@ -13,17 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from scipy.fft import dctn
 
-from semireal.images import Pixels
 from semireal.metrics import distances
 from semireal.metrics.distances import Features
 from semireal.metrics.intervals import Mask
+from semireal.vision import hashes
+from semireal.vision.hashes import Bits
 
 NEXT = 10  # the nearest image is compared with so many that come after it
 QUANTILE = 0.05  # of the held-out images that are called near copies
-HASH_SIDE = 16  # 16 x 16 = 256 bits, as in stage dedupe
 
 
 @dataclass(frozen=True)
@@ -65,33 +63,11 @@ def in_features(query: Features, real: Features, real_mirrored: Features, held_o
     return nearest(distances.distances(query, real), distances.distances(query, real_mirrored), held_out)
 
 
-def in_hashes(query: Mask, real: Mask, real_mirrored: Mask, held_out: bool = False) -> Nearest:
-    """Nearest training images by perceptual hash; distances are in bits."""
-    return nearest(hamming(query, real), hamming(query, real_mirrored), held_out)
+def in_hashes(query: Bits, real: Bits, real_mirrored: Bits, held_out: bool = False) -> Nearest:
+    """Nearest training images by perceptual hash, that of stage dedupe; distances are in bits."""
+    return nearest(hashes.hamming(query, real), hashes.hamming(query, real_mirrored), held_out)
 
 
 def limit(held_out: Nearest) -> float:
     """The ratio below which an image is called a near copy: QUANTILE of the held-out images are below it."""
     return float(np.quantile(held_out.ratio, QUANTILE))
-
-
-def hashes(pictures: Pixels) -> Mask:
-    """Perceptual hashes of NHWC uint8 images, [N, 256] bits.
-
-    The same bits as imagehash.phash(hash_size=16), which stage dedupe uses; here, so that the measures need no more
-    than PyTorch and SciPy.
-    """
-    return np.stack([_phash(img) for img in pictures])
-
-
-def _phash(img: Pixels) -> Mask:
-    side = 4 * HASH_SIDE
-    grey = Image.fromarray(img).convert("L").resize((side, side), Image.Resampling.LANCZOS)
-    low = dctn(np.asarray(grey, dtype=np.float64))[:HASH_SIDE, :HASH_SIDE]
-    return np.asarray((low > np.median(low)).ravel())
-
-
-def hamming(a: Mask, b: Mask) -> Features:
-    """Bits that differ between all pairs of hashes, [len(a), len(b)]."""
-    x, y = a.astype(np.float32), b.astype(np.float32)  # counts up to 256 are exact
-    return np.asarray(x.sum(axis=1)[:, None] + y.sum(axis=1)[None, :] - 2 * x @ y.T, dtype=np.float64)

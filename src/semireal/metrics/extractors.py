@@ -27,7 +27,7 @@ PUBLISHED = {"frechet": "fid", "kernel": "kid"}  # what the field calls these di
 class Extractor:
     """A network that turns images into features.
 
-    title: for people. suffix: of the names of all measures on these features, "" for the published ones.
+    title: for people. suffix: of the names of all metrics on these features, "" for the published ones.
     settings: everything beside the pixels that decides the features. compute: NHWC uint8 -> [N, D].
     width: the first so many columns are the features; others are class logits.
     """
@@ -39,7 +39,7 @@ class Extractor:
     width: int
 
     def name(self, kind: str) -> str:
-        """The name of a measure on these features: frechet -> frechet_r64, or fid."""
+        """The name of a metric on these features: frechet -> frechet_r64, or fid."""
         return kind + self.suffix if self.suffix else PUBLISHED.get(kind, kind)
 
 

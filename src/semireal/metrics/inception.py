@@ -1,4 +1,4 @@
-"""The published measures, FID, KID, Inception Score, precision and recall, through torch-fidelity.
+"""The published metrics, FID, KID, Inception Score, precision and recall, through torch-fidelity.
 
 torch-fidelity is imported only where they are asked for: everything else works without it.
 """
@@ -74,21 +74,21 @@ def extract(
     return np.concatenate(parts)
 
 
-def subset_size(real: int, fake: int) -> int:
+def subset_size(real: int, generated: int) -> int:
     """Images in each subset of KID: the published 1000, or half of the smaller set."""
-    least = min(real, fake)
+    least = min(real, generated)
     return SUBSET if least >= SUBSET else max(least // 2, 2)
 
 
-def kid(real: Features, fake: Features) -> tuple[float, float]:
+def kid(real: Features, generated: Features) -> tuple[float, float]:
     """KID: mean and standard deviation over SUBSETS random subsets; features as they came from `extract`."""
     from torch_fidelity.metric_kid import kid_features_to_metric
 
     found = kid_features_to_metric(
-        torch.from_numpy(fake),
+        torch.from_numpy(generated),
         torch.from_numpy(real),
         kid_subsets=SUBSETS,
-        kid_subset_size=subset_size(len(real), len(fake)),
+        kid_subset_size=subset_size(len(real), len(generated)),
         verbose=False,
     )
     return found["kernel_inception_distance_mean"], found["kernel_inception_distance_std"]
@@ -102,9 +102,11 @@ def score(logits: Features) -> tuple[float, float]:
     return found["inception_score_mean"], found["inception_score_std"]
 
 
-def precision_recall(real: Features, fake: Features, k: int) -> tuple[float, float]:
+def precision_recall(real: Features, generated: Features, k: int) -> tuple[float, float]:
     """Precision and recall with k neighbours, on the features of FID instead of torch-fidelity's VGG16."""
     from torch_fidelity.metric_prc import prc_features_to_metric
 
-    found = prc_features_to_metric(torch.from_numpy(fake), torch.from_numpy(real), prc_neighborhood=k, verbose=False)
+    found = prc_features_to_metric(
+        torch.from_numpy(generated), torch.from_numpy(real), prc_neighborhood=k, verbose=False
+    )
     return found["precision"], found["recall"]

@@ -1,4 +1,4 @@
-"""How sure a measure is: 95 % intervals, by resampling images with replacement (bootstrap) or in closed form.
+"""How sure a metric is: 95 % intervals, by resampling images with replacement (bootstrap) or in closed form.
 
 Generated images are resampled (that is: seeds) and real ones. Drawing an image twice must not make a set look more
 alike than it is, so means over pairs leave out all pairs of an image with itself.
@@ -17,7 +17,7 @@ Mask = NDArray[np.bool_]
 
 Z = 1.959964  # 97.5 % quantile of the normal distribution
 LEVELS = (2.5, 97.5)
-MOST = 5000  # images of a set that the pairwise measures look at; the tables of all pairs have to fit into memory
+MAX_IMAGES = 5000  # of a set, that the pairwise metrics look at: the tables of all pairs have to fit into memory
 
 
 def wilson(share: float, n: int) -> Interval:
@@ -36,7 +36,7 @@ def percentiles(values: Features) -> Interval:
 def normal(value: float, values: Features) -> Interval:
     """Value -+ 1.96 standard deviations of bootstrapped values.
 
-    For measures whose bias depends on how many different images there are: the bootstrapped values are all shifted,
+    For metrics whose bias depends on how many different images there are: the bootstrapped values are all shifted,
     but their spread is right. The interval says nothing about the bias.
     """
     half = Z * float(np.std(values, ddof=1))
@@ -44,11 +44,11 @@ def normal(value: float, values: Features) -> Interval:
 
 
 def resampled(
-    measure: Callable[[Features, Features], float], x: Features, y: Features, rounds: int, rng: np.random.Generator
+    metric: Callable[[Features, Features], float], x: Features, y: Features, rounds: int, rng: np.random.Generator
 ) -> Features:
-    """[rounds] values of a measure of two sets, the rows of both drawn anew with replacement."""
+    """[rounds] values of a metric of two sets, the rows of both drawn anew with replacement."""
     return np.array(
-        [measure(x[rng.integers(0, len(x), len(x))], y[rng.integers(0, len(y), len(y))]) for _ in range(rounds)]
+        [metric(x[rng.integers(0, len(x), len(x))], y[rng.integers(0, len(y), len(y))]) for _ in range(rounds)]
     )
 
 
@@ -68,29 +68,29 @@ def weights(members: Mask, rounds: int, rng: np.random.Generator) -> Features:
 class Pairs:
     """A number for each pair of real and generated images (kernel or distance), and means of it under weights.
 
-    real [N, N], fake [M, M], cross [N, M]. Weights are arrays [B, N] or [B, M]; results are arrays [B].
+    real [N, N], generated [M, M], cross [N, M]. Weights are arrays [B, N] or [B, M]; results are arrays [B].
     """
 
     real: Features
-    fake: Features
+    generated: Features
     cross: Features
 
     @classmethod
-    def of(cls, number: Callable[[Features, Features], Features], real: Features, fake: Features) -> "Pairs":
+    def of(cls, number: Callable[[Features, Features], Features], real: Features, generated: Features) -> "Pairs":
         """All pairs of the rows of two arrays."""
-        return cls(number(real, real), number(fake, fake), number(real, fake))
+        return cls(number(real, real), number(generated, generated), number(real, generated))
 
     def among_real(self, w: Features) -> Features:
         """Mean over pairs of different real images."""
         return _within(self.real, w)
 
-    def among_fake(self, v: Features) -> Features:
+    def among_generated(self, v: Features) -> Features:
         """Mean over pairs of different generated images."""
-        return _within(self.fake, v)
+        return _within(self.generated, v)
 
     def kernel(self, w: Features, v: Features) -> Features:
         """Kernel distance, as distances.kernel, of weighted sets."""
-        return self.among_real(w) + self.among_fake(v) - 2 * _between(self.cross, w, v)
+        return self.among_real(w) + self.among_generated(v) - 2 * _between(self.cross, w, v)
 
     def blend(self, photo: Features, portrait: Features, v: Features) -> Features:
         """Where the generated images are between the portraits (0) and the photos (1), for pairs of dot products.

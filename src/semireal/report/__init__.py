@@ -9,6 +9,7 @@ from pathlib import Path
 import jinja2
 
 from semireal.files import write_atomic
+from semireal.published import REPORT
 from semireal.report import charts, pictures, tables
 from semireal.report.experiment import Experiment
 
@@ -30,9 +31,8 @@ def write(path: Path, experiments: Sequence[Experiment]) -> None:
         title=", ".join(dict.fromkeys(one.title for one in experiments)),
         headline=tables.headline,
         measures=tables.measures(experiments),
-        published=tables.PUBLISHED,
+        published=REPORT,
         comparable=tables.comparable,
-        reported=tables.REPORTED,
         funnel=tables.funnel,
         curves=charts.curves,
         sweep=charts.sweep,

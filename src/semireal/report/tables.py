@@ -5,17 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from semireal.curate import funnel as steps
-from semireal.figures import REPORTED as YIELDS
+from semireal.published import REPORT
 from semireal.report.experiment import Experiment
 
-# of the 2022 report: metric -> value by character
-PUBLISHED = {
-    "geralt": {"IS": "1.604"},
-    "wonder_woman": {"IS": "1.249", "FID": "80.38"},
-    "elf": {"IS": "1.252", "FID": "73.80"},
-}
-REPORTED = YIELDS
-# measure -> its name for people, and what is good; the same for the offline features, whose names end in _r64
+# metric -> its name for people, and what is good; the same for the offline features, whose names end in _r64
 NAMES = {
     "kid": ("KID", "less is better"),
     "kernel": ("Kernel distance", "less is better"),
@@ -43,7 +36,7 @@ STAND_INS = {"kid": "kernel", "fid": "frechet"}
 
 @dataclass
 class Line:
-    """A row of the table of measures: what was measured, and a cell per experiment (None = not measured)."""
+    """A row of the table of metrics: what was measured, and a cell per experiment (None = not measured)."""
 
     name: str
     hint: str
@@ -62,20 +55,20 @@ def number(value: Any) -> str:
     return f"{value:.3g}".replace("-", "\N{MINUS SIGN}") if abs(value) < 1000 else f"{value:.0f}"
 
 
-def named(measure: str) -> tuple[str, str]:
-    """Name and hint of a measure; offline features are said so."""
-    offline = measure.replace(OFFLINE, "")
+def named(metric: str) -> tuple[str, str]:
+    """Name and hint of a metric; offline features are said so."""
+    offline = metric.replace(OFFLINE, "")
     name, hint = NAMES.get(offline, (offline.replace("_", " "), ""))
-    return (f"{name} (R64)" if offline != measure else name), hint
+    return (f"{name} (R64)" if offline != metric else name), hint
 
 
 def headline(experiment: Experiment) -> list[tuple[str, str, str]]:
-    """Name, value and hint of the few numbers of an experiment; offline measures stand in for the published ones."""
+    """Name, value and hint of the few numbers of an experiment; offline metrics stand in for the published ones."""
     found = experiment.json("results/metrics.json")
     cards = []
-    for measure in CARDS:
-        stand_in = STAND_INS.get(measure, measure) + OFFLINE
-        key = measure if measure in found else stand_in
+    for metric in CARDS:
+        stand_in = STAND_INS.get(metric, metric) + OFFLINE
+        key = metric if metric in found else stand_in
         if key in found:
             name, hint = named(key)
             cards.append((name, number(found[key]), hint))
@@ -83,7 +76,7 @@ def headline(experiment: Experiment) -> list[tuple[str, str, str]]:
 
 
 def measures(experiments: Sequence[Experiment]) -> list[Line]:
-    """The table of all measures of all experiments; `main` are those of the training mixture at psi = 1."""
+    """The table of all metrics of all experiments; `main` are those of the training mixture at psi = 1."""
     lines: dict[tuple[Any, ...], Line] = {}
     for place, experiment in enumerate(experiments):
         for row in experiment.evaluation.get("measures", []):
@@ -108,7 +101,7 @@ def _line(row: dict[str, Any]) -> Line:
 
 def comparable(experiment: Experiment) -> str:
     """Why the published figures of the character are or are not comparable; empty for one that the report lacks."""
-    if experiment.name not in PUBLISHED:
+    if experiment.name not in REPORT:
         return ""
     size, psi = experiment.given.resolution, experiment.given.psi
     if "inception_score" in experiment.json("results/metrics.json"):
