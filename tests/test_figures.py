@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from semireal import figures
+from semireal import figures, published
 
 NAN = float("nan")
 
@@ -68,7 +68,7 @@ def test_funnel_shows_what_is_left_and_why(drawn: list[Any]) -> None:
     assert funnel.get_title() == "elf: images left after each step"
     here, *others = [bar.get_width() for bar in reported.patches]
     assert here == pytest.approx(160 / 200)
-    assert others == pytest.approx([after / before for before, after in figures.REPORTED.values()])
+    assert others == pytest.approx([one.faces / one.raw for one in published.REPORT.values()])
     assert texts(reported)[0] == "200 \N{RIGHTWARDS ARROW} 160  (80%)"
     assert reported.patches[0].get_facecolor() != reported.patches[1].get_facecolor()
     for axes in (funnel, reported):
@@ -80,8 +80,8 @@ def test_funnel_shows_what_is_left_and_why(drawn: list[Any]) -> None:
 def test_sweep_shows_each_measure_over_psi(drawn: list[Any], suffix: str, distance_name: str) -> None:
     psi = np.array([0.3, 0.7, 1.0])
     offline = {"precision_r64": 1 - psi / 9, "recall_r64": psi / 2, "diversity_r64": psi, "kernel_r64": psi**2}
-    published = {"precision": psi / 3, "recall": psi / 4, "diversity": psi / 5, "kid": psi / 6}
-    table = pd.DataFrame({"psi": psi, "images": 40} | offline | (published if distance_name == "kid" else {}))
+    inception = {"precision": psi / 3, "recall": psi / 4, "diversity": psi / 5, "kid": psi / 6}
+    table = pd.DataFrame({"psi": psi, "images": 40} | offline | (inception if distance_name == "kid" else {}))
     figures.save_sweep(table, Path("x"))
     shares, distance = drawn[0].axes
     found = {label.split()[0]: points for label, points in lines(shares).items()}
