@@ -1,8 +1,8 @@
 """Which code a stage reaches, and a key of what that code does.
 
 The walk starts at a script or module and follows each import of this package, wherever it stands, each module that is
-started as a program (`-m`, name), and each data file beside a module that the module names. A module counts by its
-syntax tree without comments, documentation and layout; a data file by its bytes; a library by its pin in
+started as a program (`-m`, name), and each data file that a module, or another data file, beside it names. A module
+counts by its syntax tree without comments, documentation and layout; a data file by its bytes; a library by its pin in
 requirements.txt. What is imported under a name that is only known at run time is not seen, nor is what a library of
 ours imports in turn; a test runs the stages and compares with what they load.
 """
@@ -92,8 +92,6 @@ def _reached(start: Path) -> tuple[set[Path], set[str]]:
     todo = [start]
     while todo:
         path = todo.pop()
-        if path.suffix != ".py":
-            continue
         found = _seen_in(path, *_stamp(path))
         libraries |= found.libraries
         new = found.files - files
@@ -103,13 +101,16 @@ def _reached(start: Path) -> tuple[set[Path], set[str]]:
 
 
 class _Found:
-    """What one module names: files of this package, and libraries."""
+    """What one file names: files of this package, and libraries."""
 
-    def __init__(self, path: Path, tree: ast.Module) -> None:
+    def __init__(self, path: Path) -> None:
         self.files: set[Path] = set()
         self.libraries: set[str] = set()
-        self.path = path
-        for node in _running(tree):
+        if path.suffix != ".py":  # a page names its style sheet
+            for text in re.findall(rb"""["']([\w.-]+)["']""", path.read_bytes()):
+                self.files |= set(_beside(path, text.decode(errors="replace")))
+            return
+        for node in _running(ast.parse(path.read_bytes(), str(path))):
             for name in _imported(node, path):
                 self._add(name)
             for text in _texts(node):
@@ -127,7 +128,7 @@ class _Found:
 
 @functools.cache
 def _seen_in(path: Path, size: int, changed: int) -> _Found:  # noqa: ARG001 - the key of the cache
-    return _Found(path, ast.parse(path.read_bytes(), str(path)))
+    return _Found(path)
 
 
 @functools.cache
