@@ -14,7 +14,7 @@ PIPELINE = {
     "stages": {
         "one": {
             "deps": ["code/one.txt", "data/${collection}", "list.csv"],
-            "params": ["seed", "crop.score", {"more.yaml": ["sources"]}, {"whole.yaml": None}],
+            "params": ["seed", "crop.score", "train", {"more.yaml": ["sources"]}, {"whole.yaml": None}],
         },
         "each": {"foreach": ["x"], "do": {"deps": ["data/${item}"], "params": [{"${item}.yaml": ["a"]}]}},
     }
@@ -27,7 +27,9 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     content = {
         "dvc.yaml": yaml.safe_dump(PIPELINE),
-        "params.yaml": yaml.safe_dump({"collection": "set", "seed": 0, "crop": {"score": 1, "other": 2}}),
+        "params.yaml": yaml.safe_dump(
+            {"collection": "set", "seed": 0, "crop": {"score": 1, "other": 2}, "train": {"lr": 2}}
+        ),
         "data/set/a.txt": "a",
         "data/set/below/b.txt": "b",
         "data/x/a.txt": "a",
@@ -63,7 +65,7 @@ def writing(name: str, text: str) -> Callable[[], object]:
 
 
 def params(**more: object) -> str:
-    return yaml.safe_dump({"collection": "set", "seed": 0, "crop": {"score": 1, "other": 2}} | more)
+    return yaml.safe_dump({"collection": "set", "seed": 0, "crop": {"score": 1, "other": 2}, "train": {"lr": 2}} | more)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,8 @@ def params(**more: object) -> str:
         (lambda: Path("data/set/a.txt").unlink(), "data/set/a.txt"),
         (writing("list.csv", "url\nx\n"), "list.csv"),
         (lambda: Path("list.csv").unlink(), "list.csv"),
-        (writing("more.yaml", "sources: {a: 2}\n"), "more.yaml: sources"),
+        (writing("more.yaml", "sources: {a: 2}\n"), "more.yaml: sources.a"),
+        (writing("params.yaml", params(train={"lr": 1})), "params.yaml: train.lr"),
         (writing("whole.yaml", "a: 1\nb: 1\n"), "whole.yaml"),
         (writing("stages/one.py", "x = 2\n"), "the code (stages/one.py)"),
         (writing("code/one.txt", ""), "code/one.txt and 1 more"),

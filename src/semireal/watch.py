@@ -64,7 +64,8 @@ def state_of(name: str, item: str, known: Known) -> State:
         file, keys = next(iter(entry.items())) if isinstance(entry, dict) else (str(PARAMS), [entry])
         file = _filled(file, values)
         for key in keys or []:
-            found[f"{file}: {key}"] = key_of(_at(load_yaml(Path(file)), key))
+            leaves = _flat({key: _at(load_yaml(Path(file)), key)})
+            found |= {f"{file}: {leaf}": key_of(value) for leaf, value in leaves.items()}
         if not keys:
             found[file] = _digest(Path(file), known)
     return found
