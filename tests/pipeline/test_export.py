@@ -187,7 +187,7 @@ OUTS = {
     "results/samples/report.json": "{}",
     "results/evaluation/evaluation.json": "{}",
     "results/report.html": "",
-    "results/metrics.json": '{"kernel_r64": 0.123456, "face_rate": 1.0, "spread": [1, 2]}',
+    "results/metrics.json": '{"kernel_r64": 0.123456, "face_rate": 1.0}',
     "models/checkpoint.safetensors": "state",
 }
 THREE_LINES = """\
