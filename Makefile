@@ -32,9 +32,9 @@ repro: git .venv  ## run the whole graph on the embedded demo, offline, and prin
 	@echo 'Open results/report.html in a browser to see it all.'
 
 KIND ?= web
-scrape: .venv  ## collect from the live sites, or go on with it: make scrape CHARACTER=elf (KIND=open)
+scrape: .venv  ## make a collection, or go on with it: make scrape CHARACTER=elf (KIND=open, own)
 	@test -n "$(CHARACTER)" || { echo "error: which character? make scrape CHARACTER=elf"; exit 2; }
-	python -m semireal.pipeline.refresh "$(KIND)/$(CHARACTER)"
+	python -m semireal.pipeline.collection "$(KIND)/$(CHARACTER)"
 
 attributions: .venv  ## write the credits of the dataset to results/attributions
 	python -m semireal.collect.attributions
@@ -63,7 +63,7 @@ clean-cache: git .venv  ## free disk: delete data that no commit, branch, tag or
 	python -m semireal.pipeline.clean_cache
 
 test: .venv lint  ## everything CI runs: ruff, mypy, the check of the parameters, pytest
-	python -m semireal.params check
+	python -m semireal.pipeline.check
 	OMP_NUM_THREADS=1 pytest -n logical --dist loadfile --no-loadscope-reorder
 
 lint: .venv  ## ruff and mypy

@@ -14,6 +14,7 @@ from filelock import FileLock
 from PIL import Image
 from selenium import webdriver
 
+from reference import SUBSET
 from semireal import manifest
 from semireal.images import Pixels
 from semireal.manifest import Row
@@ -38,6 +39,18 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no {SHARED}: real images and reference tensors are not here")
     return SHARED
+
+
+@pytest.fixture
+def full_reference(shared: Path) -> Path:
+    """All numbers of the public StyleGAN2, too large for the repository."""
+    return shared / "reference"
+
+
+@pytest.fixture
+def subset_reference() -> Path:
+    """Those in the repository."""
+    return SUBSET
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
 from semireal import stage
 
 
@@ -23,15 +22,6 @@ def test_ctrl_c_is_exit_code_130(tmp_path: Path) -> None:
     done = run_script("raise KeyboardInterrupt", tmp_path)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
-
-
-def test_what_dvc_runs_checks_all_parameters_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_STAGE", "data/dvc.yaml:scrape@elf")
-    text = (ROOT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("score: 0.5", "score: 7"))
-    done = run_script("print('started')", tmp_path)
-    message = "error: crop.score: found 7, need a number from 0.1 to 1\n"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
 def test_bugs_keep_their_traceback(tmp_path: Path) -> None:
@@ -71,3 +61,21 @@ def test_work_is_kept_and_held_by_one(work_root: Path) -> None:
     waiting.join(10)
     assert not waiting.is_alive()
     assert (work_root / ".work/train/k/state").exists()
+
+
+def test_work_is_kept_in_the_repository_that_dvc_runs_a_copy_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, copy = tmp_path / "repository", tmp_path / "copy"
+    for folder in (repository, copy):
+        folder.mkdir()
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(repository))
+    assert stage.root() == repository
+    with stage.work("train", "k") as work, stage.output(Path("results")) as out:
+        (work / "state").touch()
+        (out / "new").touch()
+    assert (repository / ".work/train/k/state").exists()
+    assert (copy / "results/new").exists()
+    monkeypatch.delenv("DVC_ROOT")
+    assert stage.work_root() == copy / ".work"

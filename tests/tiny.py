@@ -29,6 +29,7 @@ TINY = {
     "evaluate": {"images": 8, "neighbours": 2, "psis": [0.5, 1.0], "resamples": 20},
 }
 STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "sample", "evaluate", "report"]
+ALL = ["code", "scrape@geralt", *STAGES]
 
 
 def shell(folder: Path, *command: str, ok: bool = True, **more_env: str) -> str:
@@ -58,7 +59,7 @@ def clone(folder: Path) -> Path:
         check=True,
     )
     for name in sorted(filter(None, listed.stdout.split("\0"))):
-        if (ROOT / name).is_file() and name not in ("dvc.lock", "data/dvc.lock"):
+        if (ROOT / name).is_file() and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
             (folder / name).chmod((ROOT / name).stat().st_mode)

@@ -1,8 +1,8 @@
 """Which code a stage reaches, and a key of what that code does.
 
 The walk starts at a script or module and follows each import of this package, wherever it stands, each module that is
-started as a program (`-m`, name), and each data file beside a module that the module names. A module counts by its
-syntax tree without comments, documentation and layout; a data file by its bytes; a library by its pin in
+started as a program (`-m`, name), and each data file that a module, or another data file, beside it names. A module
+counts by its syntax tree without comments, documentation and layout; a data file by its bytes; a library by its pin in
 requirements.txt. What is imported under a name that is only known at run time is not seen, nor is what a library of
 ours imports in turn; a test runs the stages and compares with what they load.
 """
@@ -55,15 +55,13 @@ def key_of_modules(*names: str) -> str:
 
 def versions(libraries: set[str]) -> dict[str, str]:
     """The installed version of each library, by the name it is installed under."""
-    names = metadata.packages_distributions()
-    found = {name for library in libraries - QUIET for name in names.get(library, [])}
+    found = {name for library in libraries - QUIET for name in _distributions().get(library, [])}
     return {name: metadata.version(name) for name in sorted(found, key=str.lower)}
 
 
 def pinned(libraries: set[str], requirements: Path) -> list[str]:
     """The lines of requirements.txt that pin what is imported under these names, without hashes and remarks."""
-    names = metadata.packages_distributions()
-    wanted = {_normal(name) for library in libraries - QUIET for name in names.get(library, [])}
+    wanted = {_normal(name) for library in libraries - QUIET for name in _distributions().get(library, [])}
     found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==(\S+)", requirements.read_text(), re.MULTILINE)
     return sorted(f"{_normal(name)}=={version}" for name, version in found if _normal(name) in wanted)
 
@@ -71,6 +69,12 @@ def pinned(libraries: set[str], requirements: Path) -> list[str]:
 def files_of(stage: str, root: Path) -> set[Path]:
     """The files of this repository that decide the stage."""
     return _reached(root / "stages" / f"{stage}.py")[0]
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    """By the name that is imported, what is installed; it looks through everything that is, which takes a second."""
+    return {library: sorted(set(names)) for library, names in metadata.packages_distributions().items()}
 
 
 def _normal(name: str) -> str:
@@ -88,8 +92,6 @@ def _reached(start: Path) -> tuple[set[Path], set[str]]:
     todo = [start]
     while todo:
         path = todo.pop()
-        if path.suffix != ".py":
-            continue
         found = _seen_in(path, *_stamp(path))
         libraries |= found.libraries
         new = found.files - files
@@ -99,13 +101,16 @@ def _reached(start: Path) -> tuple[set[Path], set[str]]:
 
 
 class _Found:
-    """What one module names: files of this package, and libraries."""
+    """What one file names: files of this package, and libraries."""
 
-    def __init__(self, path: Path, tree: ast.Module) -> None:
+    def __init__(self, path: Path) -> None:
         self.files: set[Path] = set()
         self.libraries: set[str] = set()
-        self.path = path
-        for node in _running(tree):
+        if path.suffix != ".py":  # a page names its style sheet
+            for text in re.findall(rb"""["']([\w.-]+)["']""", path.read_bytes()):
+                self.files |= set(_beside(path, text.decode(errors="replace")))
+            return
+        for node in _running(ast.parse(path.read_bytes(), str(path))):
             for name in _imported(node, path):
                 self._add(name)
             for text in _texts(node):
@@ -123,7 +128,7 @@ class _Found:
 
 @functools.cache
 def _seen_in(path: Path, size: int, changed: int) -> _Found:  # noqa: ARG001 - the key of the cache
-    return _Found(path, ast.parse(path.read_bytes(), str(path)))
+    return _Found(path)
 
 
 @functools.cache
@@ -151,7 +156,7 @@ def canonical(node: Any) -> str:
     """
     if isinstance(node, ast.AST):
         fields = [
-            f"{name}={canonical(value)}"
+            f"{name}={canonical(_spoken(value) if isinstance(node, ast.JoinedStr) else value)}"
             for name, value in ast.iter_fields(node)
             if name not in ("ctx", "kind", "type_comment") and value is not None and value != []
         ]
@@ -159,6 +164,11 @@ def canonical(node: Any) -> str:
     if isinstance(node, list):
         return f"[{','.join(canonical(item) for item in node if not _alone(item))}]"
     return f"{type(node).__name__}:{node!r}"
+
+
+def _spoken(parts: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string without an empty one, which Python 3.12 adds behind a nested field."""
+    return [part for part in parts if not (isinstance(part, ast.Constant) and part.value == "")]
 
 
 def _alone(node: Any) -> bool:

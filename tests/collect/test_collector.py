@@ -25,7 +25,7 @@ from hostile import Cards, card, cards, files_of, gallery
 from semireal import manifest
 from semireal.collect import collector as collecting
 from semireal.collect import gallerydl, scrape, takedowns
-from semireal.collect.collector import Patience
+from semireal.collect.collector import Collector, Order, Patience
 from semireal.collect.gallery.faults import Fault
 from semireal.collect.journal import Journal
 from semireal.collect.source import load_sources
@@ -384,6 +384,27 @@ def test_a_budget_holds_in_every_window(run: Run, work_root: Path, monkeypatch: 
     assert all(later - earlier >= 0.7 for earlier, later in zip(begun, begun[4:], strict=False))
 
 
+@pytest.mark.parametrize(
+    ("budgets", "due"),
+    [
+        ({"per_hour": 4}, 3600 + 100),  # an hour after the first of the last four, not after the last one
+        ({"per_hour": 1}, 3600 + 400),
+        ({"per_hour": 6}, 500),
+        ({"per_day": 2}, 86400 + 300),
+        ({"per_hour": 4, "per_day": 5}, 86400 + 50),
+    ],
+)
+def test_the_next_download_is_due_when_one_leaves_the_window(
+    tmp_path: Path, budgets: dict[str, Any], due: float
+) -> None:
+    order = Order("a", "", {}, tmp_path / "files", "site", [])
+    collector = Collector(replace(order, **budgets), HASTY, None)
+    collector.journal.begun += [50, 100, 200, 300, 400]
+    assert collector.due(500) == due
+    collector.not_before = 200_000
+    assert collector.due(500) == 200_000
+
+
 def test_the_wall_clock_ends_a_run_that_the_next_one_completes(run: Run) -> None:
     with gallery(cards(40)) as (url, faults):
         source = {"a": {"url": f"{url}a", "pause": "0.2"}}
@@ -453,7 +474,7 @@ import os, sys
 from pathlib import Path
 from semireal import stage
 from semireal.collect import gallerydl, scrape
-from semireal.collect.collector import Patience
+from semireal.collect.collector import Collector, Order, Patience
 gallerydl.RETRIES = 0
 def main():
     out = Path(sys.argv[1]); out.mkdir()

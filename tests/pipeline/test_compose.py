@@ -15,6 +15,7 @@ import yaml
 from dvc.repo import Repo
 
 from conftest import ROOT
+from semireal import schema
 from semireal.errors import UserError
 from semireal.params import whole
 from semireal.pipeline import check, compose, parameters
@@ -22,8 +23,10 @@ from semireal.pipeline.graph import affected, stages_of
 from tiny import STAGES, clone, merge, shell
 
 RUN = ["exp", "run"]
+OWN = ["name=me", "collection=own/me", "drawn=[]"]
 # the stages that run again where a parameter of the section, or this one, has another value
 AGAIN = {
+    "drawn": [],  # goes with the collection
     "name": ["filter", "dedupe", "funnel", "train", "sample", "evaluate", "report"],
     "collection": STAGES,
     "seed": ["train", "sample", "evaluate", "report"],
@@ -78,6 +81,11 @@ def test_a_value_set_by_hand_is_a_note(root: Path) -> None:
 @pytest.mark.parametrize("profile", ["demo", "full"])
 def test_another_character_is_not_taken_for_changes(root: Path, profile: str) -> None:
     write(root, "character=elf", f"profile={profile}", "train.epochs=3")
+    if profile == "full":
+        with pytest.raises(UserError, match=r"collection: web/elf has not been made here: there is no data/raw/web"):
+            check.check(root)
+        (root / "data/raw/web").mkdir(parents=True)
+        (root / "data/raw/web/elf.dvc").touch()
     *changed, last = check.check(root)
     assert [note.split()[0] for note in changed] == ["train.epochs"]
     needs = "-S character=elf" + (" -S profile=full" if profile == "full" else "")
@@ -128,6 +136,9 @@ def test_a_mistake_in_experiments_is_named(root: Path, file: str, old: str, new:
 
 def test_a_collection_without_sources_is_named(root: Path) -> None:
     change(root, "collection", "demo/elv")
+    with pytest.raises(UserError, match=r"drawn: found \['geralt'\], need \['elv'\] for the collection demo/elv"):
+        check.check(root)
+    change(root, "drawn", ["elv"])
     with pytest.raises(UserError, match=r"collection: found 'demo/elv', but there is no experiments/sources/demo/elv"):
         check.check(root)
 
@@ -149,8 +160,8 @@ def test_a_collection_without_sources_is_named(root: Path) -> None:
         (["profile=full"], [*RUN, "-S", "character=geralt"], "-S profile=full"),
         (["character=elf", "profile=full"], [*RUN, "-S", "character=elf"], "-S profile=full"),
         (["character=elf", "profile=full"], RUN, "-S character=elf -S profile=full"),
-        (["name=me", "collection=own/me"], [*RUN, "-S", "sample.psi=1"], "-S name=me -S collection=own/me"),
-        (["name=me", "collection=own/me"], [*RUN, "-S", "name=me"], "-S collection=own/me"),
+        (OWN, [*RUN, "-S", "sample.psi=1"], "-S name=me -S collection=own/me -S drawn=[]"),
+        (OWN, [*RUN, "-S", "name=me"], "-S collection=own/me -S drawn=[]"),
     ],
 )
 def test_leaving_the_character_silently(
@@ -201,15 +212,17 @@ def test_table_of_the_parameters_is_up_to_date() -> None:
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which every stage counts as run, without any having run: outs of one word, committed to DVC."""
     folder = clone(tmp_path_factory.mktemp("graph"))
-    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values()
-    outs = ["data/raw/demo/geralt", *(out for stage in stages for out in stage["outs"])]
-    inside = [dep for stage in stages for dep in stage["deps"] if any(dep.startswith(f"{out}/") for out in outs)]
+    declared = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values()
+    stages = [stage.get("do", stage) for stage in declared]
+    outs = ["data/raw/demo/geralt", *(out for stage in stages for out in stage["outs"] if "$" not in out)]
+    deps = [dep for stage in stages for dep in stage["deps"]]
+    inside = [dep for dep in deps if any(dep.startswith(f"{out}/") for out in outs)]
     for out in outs + inside:
         path = folder / out
         path = path if path.suffix else path / "report.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f'{{"made_by": "{out}"}}')
-    shell(folder, "dvc", "commit", "--force", "data/dvc.yaml:scrape@geralt", *STAGES)
+    shell(folder, "dvc", "commit", "--force", "code", "scrape@geralt", *STAGES)
     shell(folder, "git", "add", "-A")
     shell(folder, "git", "commit", "-q", "-m", "as if run")
     return folder
@@ -303,4 +316,4 @@ def test_schema_and_section_docs_are_whole() -> None:
         *sections, last = key.split(".")
         for section in sections:
             kind = kind.__dataclass_fields__[section].type
-        assert kind.__dataclass_fields__[last].metadata["doc"], key
+        assert schema.docs(kind)[last], key

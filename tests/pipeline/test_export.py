@@ -211,10 +211,13 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file, text in OUTS.items():
         (repo / file).parent.mkdir(parents=True, exist_ok=True)
         (repo / file).write_text(text)
+    (repo / "code").mkdir()
+    for stage in [*STAGES, "scrape"]:
+        (repo / f"code/{stage}.txt").write_text("as if run")
     for seed, version in enumerate(["v1.0.0", "v1.1.0"]):
         make(repo / "models/generator.safetensors", seed=seed)
         make(repo / "models/best.safetensors", seed=seed + 10)
-        targets = ["data/dvc.yaml:scrape@geralt"] if seed == 0 else ["train", "sample", "evaluate", "report"]
+        targets = ["code", "scrape@geralt"] if seed == 0 else ["train", "sample", "evaluate", "report"]
         stages = STAGES if seed == 0 else []
         shell(repo, "dvc", "commit", "--force", *targets, *stages)
         shell(repo, "git", "add", "-A")

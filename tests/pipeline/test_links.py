@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny import STAGES, copy, shell
+from tiny import ALL, copy, shell
 
 pytestmark = pytest.mark.slow
 NOBODY = 65534
@@ -53,12 +53,12 @@ def test_no_stage_writes_through_to_the_cache(made: Path, folder: Path, link: st
     def run(*command: str) -> str:
         return shell(repo, *start, *command, HOME=str(folder))
 
-    run("dvc", "checkout", "--relink", "--with-deps", "dvc.yaml")
+    run("dvc", "checkout", "--relink")
     metrics = repo / "results/metrics.json"
     assert metrics.is_symlink() if link == "symlink" else metrics.stat().st_nlink > 1
     before, measured = _state(repo), metrics.read_bytes()
     assert all(found == path.parent.name + path.name.removesuffix(".dir") for path, (found, _) in before.items())
-    run("python", "-c", RUN, *STAGES)
+    run("python", "-c", RUN, *ALL)
     assert _state(repo) == before
     assert metrics.read_bytes() == measured
     assert not metrics.is_symlink()
@@ -66,7 +66,7 @@ def test_no_stage_writes_through_to_the_cache(made: Path, folder: Path, link: st
     # DVC replaces and restores linked files
     run("dvc", "exp", "run", "-S", "character=elf")
     run("git", "checkout", ".")
-    run("dvc", "checkout", "--with-deps", "dvc.yaml")
+    run("dvc", "checkout")
     assert _state(repo).items() >= before.items()
     assert metrics.read_bytes() == measured
     assert "Running stage" not in run("dvc", "repro")

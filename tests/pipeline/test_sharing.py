@@ -154,7 +154,7 @@ def test_a_second_clone_gets_everything_and_runs_nothing(
 
     other = reader(own_hub, tmp_path / "other")
     connect(other, store)
-    shell(other, "dvc", "pull", "--run-cache", "--with-deps", "dvc.yaml")
+    shell(other, "dvc", "pull", "--run-cache")
     assert NEW not in shell(other, "dvc", "repro")
     assert NEW not in shell(other, "dvc", "exp", "run", "--pull", "-S", "character=elf")
     assert yaml.safe_load((other / "params.yaml").read_text())["name"] == "elf"
@@ -173,7 +173,7 @@ def test_an_experiment_of_another_person_becomes_a_branch(
     shell(other, "dvc", "exp", "pull", "origin", elf)
     shell(other, "dvc", "exp", "branch", elf, "elf-best")
     shell(other, "git", "switch", "-q", "elf-best")
-    shell(other, "dvc", "checkout", "--with-deps", "dvc.yaml")
+    shell(other, "dvc", "checkout")
     assert yaml.safe_load((other / "params.yaml").read_text())["name"] == "elf"
     assert NEW not in shell(other, "dvc", "repro")
 
@@ -224,7 +224,7 @@ def test_killed_push_and_pull_are_completed_by_the_same_command(
 
     other = reader(hub, tmp_path / "other")
     connect(other, Store(str(tmp_path / "store")))
-    pull = ("pull", "--with-deps", "dvc.yaml", "-j", "1")
+    pull = ("pull", "-j", "1")
     assert 5 <= _interrupt(other, pull, other / ".dvc/cache", 5) < everything
     shell(other, "dvc", *pull)
     assert NEW not in shell(other, "dvc", "repro")
@@ -239,7 +239,7 @@ def test_damage_in_a_remote_is_noticed_and_mended(author: Path, hub: Path, pushe
     damaged.write_bytes(damaged.read_bytes()[::-1])
     other = reader(hub, tmp_path / "other")
     connect(other, Store(str(store)))
-    pull = ("dvc", "pull", "--with-deps", "dvc.yaml")
+    pull = ("dvc", "pull")
     text = shell(other, *pull, "--verbose", ok=False)
     assert "failed to pull" in text
     assert "data/crops" in text
@@ -263,7 +263,7 @@ def test_the_public_reads_over_http_and_cannot_write(author: Path, hub: Path, pu
         # committed, so that others need to set nothing
         shell(other, "dvc", "remote", "add", "-d", "public", f"http://127.0.0.1:{server.server_port}")
         shell(other, "dvc", "remote", "modify", "public", "verify", "true")
-        shell(other, "dvc", "pull", "--with-deps", "dvc.yaml")
+        shell(other, "dvc", "pull")
         assert NEW not in shell(other, "dvc", "repro")
         (other / "data/own.txt").write_text("new")
         shell(other, "dvc", "add", "data/own.txt")

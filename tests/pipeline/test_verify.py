@@ -1,4 +1,9 @@
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +14,7 @@ from semireal import params
 from semireal.errors import UserError
 from semireal.params import whole
 from semireal.pipeline import verify
-from tiny import STAGES, copy, shell
+from tiny import ALL, copy, shell
 
 
 def lock(**outs: str) -> dict[str, dict[str, Any]]:
@@ -55,7 +60,7 @@ def bare(tmp_path: Path) -> Path:
 
 def test_what_cannot_be_verified_is_said_before_anything_runs(bare: Path) -> None:
     given = yaml.safe_load((bare / "params.yaml").read_text())
-    (bare / "params.yaml").write_text(yaml.safe_dump(given | {"collection": "web/elf"}))
+    (bare / "params.yaml").write_text(yaml.safe_dump(given | {"collection": "web/elf", "drawn": []}))
     with pytest.raises(UserError, match=r"params.yaml has changes"):
         verify.run(bare)
     shell(bare, "git", "commit", "-q", "-a", "-m", "web")
@@ -71,13 +76,39 @@ def test_what_cannot_be_verified_is_said_before_anything_runs(bare: Path) -> Non
         verify.run(bare)
 
 
+def killed(repo: Path, stage: str, sign: str) -> None:
+    """Start a stage, and kill it and all that it started when it has shown a sign of working."""
+    log = repo.parent / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro", stage],
+            cwd=repo,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    end = time.monotonic() + 120
+    while sign not in log.read_text():
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 @pytest.mark.slow
 def test_everything_can_be_made_again_in_a_fresh_clone(made: Path, tmp_path: Path) -> None:
+    """After a training that was lengthened, and killed on its way, too: every file is that of one made in one go."""
     repo = copy(made, tmp_path / "Größe und Maß")  # a path with letters outside ASCII
-    locks = [(repo / name).read_bytes() for name in verify.LOCKS]
+    given = (repo / "params.yaml").read_text()
+    (repo / "params.yaml").write_text(given.replace("\n  epochs: 1\n", "\n  epochs: 2\n", 1))
+    killed(repo, "train", "going on from epoch 1")
+    shell(repo, "rm", "-rf", ".dvc/tmp/lock", ".dvc/tmp/rwlock")
+    assert "train: going on from epoch 1" in shell(repo, "dvc", "repro")
+    shell(repo, "git", "commit", "-q", "-a", "-m", "longer")
+    lock = (repo / verify.LOCK).read_bytes()
     text = shell(repo, "python", "-m", "semireal.pipeline.verify", TMPDIR=str(tmp_path))
-    for name in ["scrape@geralt", *STAGES]:
+    for name in ALL:
         assert [line for line in text.splitlines() if line.startswith(f"{name} ") and line.endswith("  same")], text
     assert text.endswith("verify: all the same\n")
-    assert [(repo / name).read_bytes() for name in verify.LOCKS] == locks
+    assert (repo / verify.LOCK).read_bytes() == lock
     assert not list(tmp_path.glob("semireal-verify-*"))  # the clone is gone

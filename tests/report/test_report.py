@@ -227,3 +227,26 @@ def test_in_the_browser(tmp_path: Path, chromium: webdriver.Chrome, width: int) 
     sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     asked = [p["request"]["url"] for p in sent if p["documentURL"] == address]  # not those of the browser's own pages
     assert [url for url in asked if not url.startswith("data:")] == [address]
+
+
+def test_main_measures_are_those_of_the_training_mixture_at_psi_1(tmp_path: Path) -> None:
+    folder = make(tmp_path / "a", "elf")
+    rows = [
+        measure("precision", 0.1),
+        measure("recall", 0.2, psi=0.5),
+        measure("density", 0.3, against="photo"),
+        measure("coverage", 0.4, against="portrait"),
+        measure("diversity", 0.5, psi=None),
+        measure("blend", 0.6, against="photo and portrait"),
+    ]
+    save_json(folder / "results/evaluation/evaluation.json", {"measures": rows})
+    lines = tables.measures([workspace(folder)])
+    assert [line.name for line in lines if line.main] == ["Precision", "Blend"]
+    assert [line.about for line in lines] == [
+        "\N{GREEK SMALL LETTER PSI} = 1",
+        "\N{GREEK SMALL LETTER PSI} = 0.5",
+        "against the photos, \N{GREEK SMALL LETTER PSI} = 1",
+        "against the portraits, \N{GREEK SMALL LETTER PSI} = 1",
+        "",
+        "photo and portrait, \N{GREEK SMALL LETTER PSI} = 1",
+    ]

@@ -1,15 +1,14 @@
 import dataclasses
 import math
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+import reference
+from reference import Case
 from semireal.stylegan2 import Config, augment, loss
 from semireal.stylegan2.augment import Ada, Transform
 from semireal.stylegan2.networks import build_discriminator
@@ -22,14 +21,14 @@ STORED = {"rotate90": ("turns",), "rotate": ("angle",), "bg": GEOMETRY, "color":
 STORED["gray_bgc"] = (*GEOMETRY, "brightness", "contrast", "lumaflip")
 
 
-@pytest.fixture
-def stored(shared: Path) -> dict[str, NDArray[Any]]:
-    with np.load(shared / "reference" / "ops_ada.npz") as file:
-        return {name: file[name] for name in file.files if "/ada/" in name}
+@pytest.fixture(params=["subset", "full"])
+def stored(request: pytest.FixtureRequest) -> Case:
+    case = reference.load(request.getfixturevalue(f"{request.param}_reference"), reference.OPS)
+    return {name: value for name, value in case.items() if "/ada/" in name}
 
 
-def strengths(q: float) -> dict[str, Tensor]:
-    """Strengths at the quantile q that the reference was made with, for 4 images in float64."""
+def strengths(q: float, count: int) -> dict[str, Tensor]:
+    """Strengths at the quantile q that the reference was made with, for count images in float64."""
     u = 2 * q - 1
     e = float(torch.erfinv(torch.tensor(u, dtype=torch.float64)))
     one = {
@@ -44,19 +43,20 @@ def strengths(q: float) -> dict[str, Tensor]:
         "hue": math.pi * u,
         "saturation": 2**e,
     }
-    values = {name: torch.full([4], float(value), dtype=torch.float64) for name, value in one.items()}
+    values = {name: torch.full([count], float(value), dtype=torch.float64) for name, value in one.items()}
     for name, value in (("xint", 0.125 * u), ("xfrac", 0.125 * e)):
-        values[name] = torch.full([4, 2], value, dtype=torch.float64)
+        values[name] = torch.full([count, 2], value, dtype=torch.float64)
     return values
 
 
-def test_reference_transforms(stored: dict[str, NDArray[Any]]) -> None:
+def test_reference_transforms(stored: Case) -> None:
     cases = [key for key in stored if key.startswith(("f32/", "f64/"))]
-    assert len(cases) == 47
+    assert len(cases) in (len(reference.ADA), 47)
     for case in cases:
         kind, _, title = case.split("/")
         name, q = title.rsplit("_p", 1)
-        values = {key: value for key, value in strengths(float(q)).items() if key in STORED.get(name, (name,))}
+        values = strengths(float(q), len(stored["in/ada/images"]))
+        values = {key: value for key, value in values.items() if key in STORED.get(name, (name,))}
         geometry = {key: value for key, value in values.items() if key in GEOMETRY}
         colour = {key: value for key, value in values.items() if key in COLOUR}
         transform = Transform(
@@ -69,7 +69,7 @@ def test_reference_transforms(stored: dict[str, NDArray[Any]]) -> None:
         np.testing.assert_allclose(found.numpy(), stored[case], rtol=0, atol=tolerance, err_msg=case)
 
 
-def test_filter_is_the_wavelet(stored: dict[str, NDArray[Any]]) -> None:
+def test_filter_is_the_wavelet(stored: Case) -> None:
     np.testing.assert_allclose(augment._sym6(), stored["in/ada/Hz_geom"], rtol=0, atol=1e-7)
 
 

@@ -21,7 +21,7 @@ from semireal.stylegan2 import Config, Generator, Networks, load_generator, load
 from semireal.stylegan2.checkpoint import save_state
 from semireal.stylegan2.config import TrainConfig, run_key
 from semireal.stylegan2.networks import build_discriminator, build_generator
-from semireal.stylegan2.step import Step, next_images, seed_of
+from semireal.stylegan2.step import Step, average, next_images, seed_of
 from semireal.stylegan2.training import BEST, STATE, train
 
 NETWORK = Config(8, z_dim=4, w_dim=4, mapping_layers=2, channel_base=64, channel_max=8)
@@ -416,3 +416,18 @@ def test_config_refuses_nonsense(change: dict[str, Any]) -> None:
 def test_wrong_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"need \[N, 3, 8, 8\]"):
         train(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), CONFIG, tmp_path, "data")
+
+
+def test_half_life_of_the_average_grows_up_to_its_limit() -> None:
+    config = dataclasses.replace(CONFIG, ema_kimg=0.02, ema_rampup=0.05)
+    # at most 20 images, at most 0.05 of those seen; a batch is 4
+    for rampup, seen, half_life in ((0.05, 0, 0), (0.05, 160, 8), (0.05, 400, 20), (0.05, 4000, 20), (None, 0, 20)):
+        G, G_ema = build_generator(NETWORK, 0), build_generator(NETWORK, 0)
+        for p in G.parameters():
+            p.data.fill_(1)
+        for p in G_ema.parameters():
+            p.data.fill_(0)
+        average(G_ema, G, dataclasses.replace(config, ema_rampup=rampup), seen)
+        expected = 1 - 0.5 ** (4 / half_life) if half_life else 1
+        for name, p in G_ema.named_parameters():
+            torch.testing.assert_close(p.data, torch.full_like(p, expected), msg=f"{name}, {rampup}, {seen}")

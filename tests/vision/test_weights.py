@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,18 @@ def test_url_of_the_user_without_a_hash(
     other = weights.fetch(wanted.url.replace("/w.bin", "/other/w.bin"), None)
     assert other != first
     assert other.name.endswith("-w.bin")
+
+
+@pytest.mark.parametrize("content", [DATA, b"other weights"])
+def test_weights_in_a_package_are_taken_only_if_they_are_the_pinned_ones(
+    server: Server, wanted: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    folder = tmp_path / "semireal_weights_of_a_test" / "models"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / wanted.name).write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = weights.find(replace(wanted, package=folder.parent.name, folder="models"))
+    assert found.read_bytes() == DATA
+    assert (found.parent == folder) == (content == DATA)
+    assert len(server.starts) == (content != DATA)

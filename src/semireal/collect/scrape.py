@@ -5,9 +5,11 @@ the collection comes from what was fetched.
 """
 
 import errno
+import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,37 @@ FAILED, OPTED_OUT = "download failed", "opted out"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 ACCEPT_ALL = "all"
 DEFAULT_PATIENCE = Patience()
+
+
+def make(collection: str) -> None:
+    """Collect experiments/sources/<collection>.yaml into data/raw/<collection>, or go on with it.
+
+    Two variables of the environment are for a single run, so they are no parameters: SEMIREAL_SCRAPE_MINUTES, its
+    wall-clock limit (720; 0 = none), and SEMIREAL_SCRAPE_ACCEPT, names of sources (a,b) or `all` that may be
+    incomplete.
+    """
+    definition = Path("experiments/sources") / f"{collection}.yaml"
+    accept = tuple(filter(None, os.environ.get("SEMIREAL_SCRAPE_ACCEPT", "").split(",")))
+    taken_down = takedowns.read(takedowns.FILE)
+    with (
+        stage.work("scrape", collection) as work,
+        stage.output(Path("data/raw") / collection) as out,
+    ):
+        run(definition, out, work, Patience(minutes=_minutes()), accept, taken_down)
+
+
+def _minutes() -> float | None:
+    """The wall-clock limit that the environment asks for, None for none."""
+    given = os.environ.get("SEMIREAL_SCRAPE_MINUTES")
+    if not given:
+        return Patience().minutes
+    try:
+        found = float(given)
+    except ValueError:
+        found = -1
+    if not found >= 0:
+        raise UserError(f"SEMIREAL_SCRAPE_MINUTES: found {given!r}, need a number of minutes, or 0 for no limit")
+    return found or None
 
 
 def run(
@@ -103,8 +136,25 @@ def _from_folder(source: Source) -> list[Row]:
     folder = Path(source.folder or "")
     if not folder.is_dir():
         raise UserError(f"scrape: folder {folder} not found. Put images there, or change the source")
-    files = sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-    return [{"path": f, "title": f.stem, "file_url": f.relative_to(folder).as_posix()} for f in files[: source.limit]]
+    found = sorted(_files_below(folder))
+    return [{"path": f, "title": f.stem, "file_url": f.relative_to(folder).as_posix()} for f in found[: source.limit]]
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """The files of a folder and of those below it, links followed; raises UserError for one that leads nowhere."""
+    walked = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in walked:  # a link to a folder above, or a second one to the same
+            folders.clear()
+            continue
+        walked.add(real)
+        folders.sort()  # of two links to one folder the first counts
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
+            if path.is_symlink() and not path.exists():
+                raise UserError(f"scrape: {path} is a link that leads nowhere. Remove it, or let it lead to a picture")
+            if path.is_file():
+                yield path
 
 
 def _fetch(sources: dict[str, Source], work: Path, patience: Patience) -> dict[str, Collector]:

@@ -1,7 +1,7 @@
 """Images that must not be used: `experiments/takedowns.csv`, one row per wish of an artist or a site.
 
-The list is applied twice: by scrape, so that a new collection does not have the image, and by crop, so that a frozen
-collection, which is not scraped again, gives it to nobody either.
+The list is applied twice: by scrape, so that a new collection does not have the image, and by crop, so that a
+collection that was made before gives it to nobody either.
 """
 
 import re

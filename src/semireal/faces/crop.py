@@ -23,7 +23,7 @@ FADE = 0.3  # so far outside of the image only one colour is left, in sides of t
 def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NOTHING) -> None:
     """Read the raw collection `raw`, write `images/<image id>-<n>.png`, manifest and report to `out`.
 
-    An image that is taken down is rejected unseen, so that the list also counts for collections that are frozen.
+    An image that is taken down is rejected unseen, so that the list also counts for collections made before.
     """
     (out / "images").mkdir()
     names = {params.detector_photo, params.detector_portrait}

@@ -54,11 +54,10 @@ class Params:
         if self.train.resolution > self.resize.size:
             need = f"at most resize.size = {self.resize.size}"
             raise UserError(f"train.resolution: found {self.train.resolution}, need {need}")
-        need_drawn = (self.name,) if self.collection == f"{DRAWN}{self.name}" else ()
+        need_drawn = (self.collection.removeprefix(DRAWN),) if self.collection.startswith(DRAWN) else ()
         if self.drawn != need_drawn:
             raise UserError(
-                f"drawn: found {list(self.drawn)}, need {list(need_drawn)} for name {self.name} and collection "
-                f"{self.collection}"
+                f"drawn: found {list(self.drawn)}, need {list(need_drawn)} for the collection {self.collection}"
             )
 
 

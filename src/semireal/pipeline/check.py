@@ -17,9 +17,11 @@ from semireal.pipeline.compose import (
     differences,
     missing,
     not_default,
+    provenance,
     text,
     told,
 )
+from semireal.schema import load_yaml
 
 
 def before_run(root: Path) -> list[str]:
@@ -37,9 +39,21 @@ def before_run(root: Path) -> list[str]:
     if "DVC_EXP_BASELINE_REV" in os.environ:
         return []
     try:
-        return [_note(*difference) for difference in differences(root)]
+        return _outdated(root, collection) + [_note(*difference) for difference in differences(root)]
     except UserError as error:  # in experiments/, which this run does not need
         return [str(error)]
+
+
+def _outdated(root: Path, collection: str) -> list[str]:
+    """A note if the sources of a collection are no longer those that it was collected from."""
+    definition, made = (root / EXPERIMENTS / "sources" / f"{collection}.yaml", root / provenance(collection))
+    if not made.is_file() or load_yaml(definition).get("sources") == load_yaml(made).get("sources"):
+        return []
+    kind, _, name = collection.partition("/")
+    return [
+        f"{collection} was collected from other sources than {definition.relative_to(root)} has now; to go on with it: "
+        f"make scrape CHARACTER={name} KIND={kind}"
+    ]
 
 
 def check(root: Path) -> list[str]:

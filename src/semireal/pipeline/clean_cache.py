@@ -10,7 +10,8 @@ from pathlib import Path
 
 from semireal import stage
 from semireal.errors import UserError
-from semireal.pipeline.sweep import active, dvc
+from semireal.pipeline.commands import dvc
+from semireal.pipeline.sweep import active
 
 FLAGS = ("--all-commits", "--all-experiments")
 

@@ -17,6 +17,7 @@ from semireal import schema
 from semireal.errors import UserError
 from semireal.params import FILE, whole
 from semireal.params.whole import DRAWN
+from semireal.pipeline.commands import git
 
 EXPERIMENTS = Path("experiments")
 RAW = Path("data/raw")
@@ -111,7 +112,17 @@ def never_made(root: Path, arguments: Sequence[str]) -> str | None:
         wanted = {one.replace("${name}", name) for one in collections for name in names}
     except (UserError, TypeError, KeyError, AttributeError):
         return None
-    return next((why for one in sorted(wanted) if (why := missing(root, one))), None)
+    apart = bool({"--queue", "--temp"} & set(arguments))
+    reasons = (missing(root, one) or (apart and _untracked(root, one)) or None for one in sorted(wanted))
+    return next((why for why in reasons if why), None)
+
+
+def _untracked(root: Path, collection: str) -> str | None:
+    """What to do about a collection that a run in a copy of the repository would not have; None if it would."""
+    path = RAW / f"{collection}.dvc"
+    if collection.startswith(DRAWN) or git("ls-files", str(path), root=root):
+        return None
+    return f"collection: {path} is not in git, so a run in a copy would be without {collection}. `git add {path}` first"
 
 
 def missing(root: Path, collection: str) -> str | None:
@@ -123,6 +134,11 @@ def missing(root: Path, collection: str) -> str | None:
         f"collection: {collection} has not been made here: there is no {RAW / collection}.dvc. Collect it "
         f"(make scrape CHARACTER={name} KIND={kind}) and commit that file, or get the commit that has it"
     )
+
+
+def provenance(collection: str) -> Path:
+    """The file that says how a collection came about."""
+    return RAW / f"{collection}.yaml"
 
 
 def _composes(arguments: Sequence[str]) -> bool:
@@ -159,10 +175,16 @@ def not_default(root: Path) -> dict[str, str]:
     """The groups in which params.yaml is not the default, and how to say what it is: `character=elf`, `name=me`."""
     usual = default(root)
     return {
-        group: f"{group}={choice}" if choice else f"{KEYS[group]}={has}"
+        group: f"{group}={choice}" if choice else _plainly(KEYS[group], has)
         for group, (has, choice) in _choices(root).items()
         if choice != usual[group]
     }
+
+
+def _plainly(key: str, value: str) -> str:
+    """A name or collection that no file of experiments/ chooses, as one says it after -S."""
+    drawn = value.startswith(DRAWN)
+    return f"{key}={value}" + (" -S drawn=[]" if key == "collection" and not drawn else "")
 
 
 def told(chosen: Mapping[str, str]) -> str:

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from semireal import schema
+from semireal import code, schema
 from semireal.watch import PIPELINE
 
 Stages = dict[str, Any]  # of dvc.yaml
 
 
 def stages_of(root: Path) -> Stages:
-    """The stages of dvc.yaml, as they stand there."""
-    stages: Stages = schema.load_yaml(root / PIPELINE)["stages"]
-    return stages
+    """The stages of dvc.yaml, without `code`: it looks at all parameters, and none of them changes what it leaves."""
+    declared: Stages = schema.load_yaml(root / PIPELINE)["stages"]
+    return {name: stage.get("do", stage) for name, stage in declared.items() if name != code.STAGE}
 
 
 def direct(stages: Stages, key: str) -> list[str]:
@@ -23,7 +23,8 @@ def direct(stages: Stages, key: str) -> list[str]:
     return [
         name
         for name, stage in stages.items()
-        if declared & set(stage.get("params", [])) or any(f"${{{key}}}" in dep for dep in stage["deps"])
+        if declared & {one for one in stage.get("params", []) if isinstance(one, str)}
+        or any(f"${{{key}}}" in dep for dep in stage["deps"])
     ]
 
 

@@ -40,13 +40,13 @@ def table(root: Path) -> str:
         *((name, f"{name}.", kind, dataclasses.fields(kind)) for name, kind in sections),
     ]:
         doc = f" {kind.__doc__}" if prefix else " They stand at the top of params.yaml."
-        hints = typing.get_type_hints(kind)
+        hints, meaning = typing.get_type_hints(kind), schema.docs(kind)
         rows = []
         for field in fields:
             key = prefix + field.name
             shown = [text(values[profile][key]) for profile in profiles]
             allowed = schema.may_be(hints[field.name], field.metadata)
-            rows.append([f"`{key}`", field.metadata["doc"], allowed, *shown, again(stages, key)])
+            rows.append([f"`{key}`", meaning[field.name], allowed, *shown, again(stages, key)])
         parts.append(f"\n## {title}\n\n{doc.strip()}\n\n{markdown.table(columns, rows)}")
     return "".join(parts)
 

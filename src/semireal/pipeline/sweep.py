@@ -11,12 +11,15 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from semireal import stage
 from semireal.errors import UserError
+from semireal.pipeline.commands import dvc, git
 
 POLL_S = 5.0
+STUMBLES = 3
 LOG_LINES = 15
 
 
@@ -57,6 +60,10 @@ def check(settings: list[str], root: Path) -> None:
         raise UserError(f"sweep: {wrong[0]}: need key=value or key=value,value, e.g. sample.psi=0.5,0.7")
     if not any(setting.startswith("character=") for setting in settings):
         raise UserError("sweep: name the character, e.g. character=elf; without it DVC goes back to the default one")
+    unknown = git("ls-files", "--others", "--exclude-standard", "experiments", "data", root=root).splitlines()
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise UserError(f"sweep: {unknown[0]}{more} is not in git, so the queue would be without. `git add` it first")
 
 
 def start_workers(jobs: int) -> None:
@@ -88,8 +95,17 @@ def wait(poll_s: float) -> None:
 
 def tasks() -> dict[str, str]:
     """The tasks of the queue, by short id: Queued, Running, Success or Failed."""
-    rows = re.findall(r"^([0-9a-f]{7}) .* (Queued|Running|Success|Failed)$", dvc("queue", "status", show=False), re.M)
+    rows = re.findall(r"^([0-9a-f]{7}) .* (Queued|Running|Success|Failed)$", _status(), re.M)
     return dict(rows)
+
+
+def _status() -> str:
+    """What DVC says of its queue. It stumbles now and then over the notes of a running task that are being written."""
+    for _ in range(STUMBLES):
+        with suppress(UserError):
+            return dvc("queue", "status", show=False)
+        time.sleep(1)
+    return dvc("queue", "status", show=False)
 
 
 def active() -> dict[str, str]:
@@ -100,16 +116,6 @@ def active() -> dict[str, str]:
 def _log(task: str) -> str:
     lines = dvc("queue", "logs", task, show=False, must=False).strip().splitlines()
     return "\n".join(lines[-LOG_LINES:])
-
-
-def dvc(*command: str, show: bool = True, must: bool = True) -> str:
-    """Run dvc; returns what it printed, if that is not shown. Raises UserError if it fails and must not."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *command], stdout=None if show else subprocess.PIPE, text=True, check=False
-    )
-    if must and done.returncode:
-        raise UserError(f"dvc {' '.join(command)} failed, see above")
-    return done.stdout or ""
 
 
 def main() -> None:

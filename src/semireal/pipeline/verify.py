@@ -1,7 +1,7 @@
 """Proof that the results can be made again: `make verify`.
 
-Makes them anew in a fresh clone with an empty cache, and compares the hashes of all outputs with those in dvc.lock and
-data/dvc.lock, stage by stage.
+Makes them anew in a fresh clone with an empty cache, and compares the hashes of all outputs with those in dvc.lock,
+stage by stage.
 """
 
 import os
@@ -15,8 +15,9 @@ from typing import Any
 from semireal import params, schema, stage
 from semireal.errors import UserError
 from semireal.params import whole
+from semireal.pipeline.commands import git
 
-LOCKS = (Path("data/dvc.lock"), Path("dvc.lock"))
+LOCK = Path("dvc.lock")
 SAME, INPUT, DIFFERENT, STATISTICAL = (
     "same",
     "different input",
@@ -42,9 +43,8 @@ def run(root: Path) -> None:
     _check(root, recorded)
     with tempfile.TemporaryDirectory(prefix="semireal-verify-") as folder:
         clone = Path(folder) / "clone"
-        _git(root, "clone", "--quiet", "--no-local", str(root), str(clone))
-        for lock in LOCKS:
-            (clone / lock).unlink(missing_ok=True)
+        git("clone", "--quiet", "--no-local", str(root), str(clone), root=root)
+        (clone / LOCK).unlink(missing_ok=True)
         stage.say(f"verify: making everything anew in {clone}")
         repro(clone)
         rows = compare(recorded, locked(clone), on_gpu(whole.load(clone / params.FILE)))
@@ -62,12 +62,10 @@ def run(root: Path) -> None:
 
 
 def locked(root: Path) -> dict[str, dict[str, Any]]:
-    """The stages in the lock files of a repository, in the order of the graph; empty if there are none."""
-    stages: dict[str, dict[str, Any]] = {}
-    for lock in LOCKS:
-        if (root / lock).is_file():
-            stages |= schema.load_yaml(root / lock).get("stages", {})
-    return stages
+    """The stages in the lock file of a repository, in the order of the graph; empty if there are none."""
+    path = root / LOCK
+    found: dict[str, dict[str, Any]] = schema.load_yaml(path).get("stages", {}) if path.is_file() else {}
+    return found
 
 
 def compare(
@@ -126,8 +124,8 @@ def repro(clone: Path) -> None:
 def _check(root: Path, recorded: dict[str, Any]) -> None:
     if not (root / ".git").exists():
         raise UserError(f"verify: {root.resolve()} is not the top of a git repository; clone it, do not unpack it")
-    changed = [line[3:] for line in _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()]
-    changed = [name for name in changed if Path(name) not in LOCKS]
+    changed = [line[3:] for line in git("status", "--porcelain", "--untracked-files=no", root=root).splitlines()]
+    changed = [name for name in changed if Path(name) != LOCK]
     if changed:
         raise UserError(f"verify: {changed[0]} has changes, but what is committed is verified. Commit or stash them")
     collection = whole.load(root / params.FILE).collection
@@ -135,13 +133,6 @@ def _check(root: Path, recorded: dict[str, Any]) -> None:
         raise UserError(f"verify: params.yaml: collection: found {collection}; only demo/... can be collected twice")
     if "evaluate" not in recorded:
         raise UserError("verify: dvc.lock has no results to compare with. Make them first: make repro")
-
-
-def _git(root: Path, *command: str) -> str:
-    done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"verify: git {command[0]}: {' '.join(done.stderr.split())}")
-    return done.stdout
 
 
 def _hashes(made: dict[str, Any], kind: str) -> dict[str, str]:

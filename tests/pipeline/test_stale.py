@@ -1,0 +1,137 @@
+"""No old result under new code, data or parameters: each change runs again what it decides, and nothing else."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tiny import copy, shell
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def whole(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with all results, and with the training to go on with."""
+    return copy(made, tmp_path_factory.mktemp("stale") / "repo")
+
+
+@pytest.fixture
+def repo(whole: Path) -> Path:
+    """The same, with everything as it is committed."""
+    shell(whole, "git", "checkout", "-q", ".")
+    shell(whole, "git", "clean", "-q", "-f", "src", "experiments")
+    shell(whole, "dvc", "checkout", "-q")
+    return whole
+
+
+def ran(repo: Path) -> list[str]:
+    """The stages that `dvc repro` runs."""
+    text = shell(repo, "dvc", "repro")
+    assert "Running stage" not in shell(repo, "dvc", "repro")  # nor is anything left to do
+    return re.findall(r"Running stage '(.*)'", text)
+
+
+def edit(repo: Path, file: str, old: str, new: str) -> None:
+    path = repo / file
+    text = path.read_text()
+    assert old in text, file
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_comment_runs_the_key_alone(repo: Path) -> None:
+    edit(repo, "src/semireal/tensors.py", "import torch\n", "import torch  # why\n")
+    (repo / "src/semireal/tensors.py~").write_text("what an editor leaves")
+    (repo / "src/semireal/unused.py").write_text("x = 1\n")
+    assert ran(repo) == ["code"]
+
+
+def test_changed_code_is_neither_trained_nor_measured_from_what_was_kept(repo: Path) -> None:
+    """Cases 1 and 2: an old network from .work, and old features from the cache, under new code."""
+    before = json.loads((repo / "results/metrics.json").read_text())
+    edit(repo, "src/semireal/tensors.py", "/ 127.5 - 1", "/ 100 - 1")
+    text = shell(repo, "dvc", "repro")
+    assert re.findall(r"Running stage '(.*)'", text) == ["code", "train", "sample", "evaluate", "report"]
+    assert "train: going on" not in text
+    assert "other parameters, data or code than in an earlier run" in text
+    assert "from the cache" not in text
+    assert json.loads((repo / "results/metrics.json").read_text()) != before
+
+
+def test_code_that_loads_a_network_decides_what_is_drawn_and_measured(repo: Path) -> None:
+    """Case 2: generators rounded to bfloat16 in load.py."""
+    before = (repo / "results/samples/grid.png").read_bytes()
+    edit(
+        repo,
+        "src/semireal/stylegan2/load.py",
+        "    load_weights(network, tensors, str(path))\n",
+        "    tensors = {name: tensor.bfloat16().float() for name, tensor in tensors.items()}\n"
+        "    load_weights(network, tensors, str(path))\n",
+    )
+    stages = ran(repo)
+    assert {"code", "sample", "evaluate"} <= set(stages)
+    assert not {"scrape@geralt", "crop", "filter", "dedupe"} & set(stages)
+    assert (repo / "results/samples/grid.png").read_bytes() != before
+
+
+def test_data_files_of_the_package_and_pins_decide_too(repo: Path) -> None:
+    """Case 2: the pinned hash of the detector and the numbers of the verifier were no dep of crop."""
+    for file, old, new, first in [
+        ("src/semireal/faces/verifier.json", "{", "{ ", {"crop"}),
+        ("src/semireal/report/page.css", "{", "{ ", {"report"}),
+        ("requirements.txt", "\nimagehash==", "\nimagehash==9", {"dedupe"}),
+    ]:
+        edit(repo, file, old, new)
+        shell(repo, "dvc", "repro", "-q", "code")
+        changed = json.loads(shell(repo, "dvc", "status", "--json"))
+        assert set(changed) == first, file
+        shell(repo, "git", "checkout", "-q", ".")
+
+
+def test_a_stage_alone_does_not_run_with_code_that_its_key_does_not_know(repo: Path) -> None:
+    edit(repo, "src/semireal/training/sample.py", "COLUMNS = 8", "COLUMNS = 4")
+    text = shell(repo, "dvc", "repro", "--single-item", "--force", "sample", ok=False)
+    assert "error: sample: code/sample.txt is not about the code that is here (src/semireal/training/sample.py)" in text
+    assert ran(repo) == ["code", "sample", "evaluate", "report"]
+
+
+def while_running(repo: Path, stage: str, sign: str, change: Callable[[], None]) -> str:
+    """Change something when `dvc repro` of a stage has shown a sign of working; what it prints, and it must fail."""
+    with (repo / "log").open("w") as log:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro", stage], cwd=repo, stdout=log, stderr=subprocess.STDOUT
+        )
+        end = time.monotonic() + 120
+        while sign not in (repo / "log").read_text() and time.monotonic() < end:
+            time.sleep(0.05)
+        change()
+        assert run.wait() != 0, (repo / "log").read_text()
+    return (repo / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("params.yaml", "min_face: 47", "min_face: 300", "params.yaml: crop.min_face"),
+        ("experiments/takedowns.csv", "\n", "\nhttps://example.org/a,,,\n", "experiments/takedowns.csv"),
+        ("src/semireal/faces/crop.py", "def run(", "x = 1\n\n\ndef run(", "the code (src/semireal/faces/crop.py)"),
+    ],
+)
+def test_what_changes_while_a_stage_runs_is_not_certified(
+    repo: Path, file: str, old: str, new: str, named: str
+) -> None:
+    """Case 8, shared/cases/dvc/01: DVC hashes parameters and deps when the command has ended."""
+    edit(repo, "params.yaml", "min_face: 48", "min_face: 47")
+    recorded = yaml.safe_load((repo / "dvc.lock").read_text())["stages"]["crop"]
+    text = while_running(repo, "crop", "crop:", lambda: edit(repo, file, old, new))
+    assert f"error: crop: {named} changed while the stage ran" in text
+    assert yaml.safe_load((repo / "dvc.lock").read_text())["stages"]["crop"] == recorded
+    assert "crop" in json.loads(shell(repo, "dvc", "status", "--json"))
+    shell(repo, "dvc", "repro", "crop")  # the same command puts it right
+    assert json.loads(shell(repo, "dvc", "status", "--json", "crop")) == {}
