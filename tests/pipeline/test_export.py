@@ -249,6 +249,7 @@ def test_card_tells_data_licences_metrics_and_parameters(published: Path, monkey
         assert line in text.splitlines(), line
     assert "| data/raw/demo/geralt | `" in text
     assert "NC" not in text  # the rejected image has no part in it
+    assert "`drawn`" not in text  # stage code looks at it, and nothing in the network comes from it
     code = text.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(out.parent)
     names: dict[str, torch.Tensor] = {}
