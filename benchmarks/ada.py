@@ -21,7 +21,7 @@ import yaml
 
 from semireal.collect import scrape
 from semireal.curate import dedupe, resize
-from semireal.curate import filter as quality
+from semireal.curate.filter import run as run_filter
 from semireal.faces import crop
 from semireal.metrics import distances
 from semireal.params import whole
@@ -53,7 +53,7 @@ def prepare(work: Path, faces: Path) -> None:
     crop.run(raw, crops, dataclasses.replace(given.crop, margin=MARGIN, lift=LIFT))
     resize.run(crops, resized, given.resize)
     # no least size in bytes: the real pictures are smaller than 512 px, and 64 px are wanted
-    quality.run(resized, filtered, dataclasses.replace(given.filter, min_bytes=0))
+    run_filter(resized, filtered, dataclasses.replace(given.filter, min_bytes=0))
     dedupe.run(filtered, out, given.dedupe)
 
 

@@ -18,7 +18,7 @@ from semireal import manifest
 from semireal.collect.gallery.catalogue import posts, render
 from semireal.collect.gallery.faces import CHARACTERS
 from semireal.curate import dedupe, resize
-from semireal.curate import filter as filter_
+from semireal.curate.filter import run as run_filter
 from semireal.faces import crop
 from semireal.params import whole
 from semireal.params.whole import Params
@@ -40,7 +40,7 @@ def judged(character: str, folder: Path, settings: Params) -> pd.DataFrame:
     manifest.save(raw, rows, "benchmark", "")
     crop.run(raw, crops, settings.crop)
     resize.run(crops, resized, settings.resize)
-    filter_.run(resized, filtered, settings.filter)
+    run_filter(resized, filtered, settings.filter)
     dedupe.run(filtered, out, settings.dedupe)
     ends = {}
     for one in (crops, filtered, out):

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from semireal import images
 from semireal.classifiers import style as style_training
 from semireal.classifiers.style import Table
-from semireal.curate import filter as quality
 from semireal.curate import style
+from semireal.curate.filter import measures, verdict
 from semireal.curate.style import STYLES
 from semireal.params import whole
 from semireal.params.filter import Filter
@@ -88,9 +88,9 @@ def rules(faces: Path, out: Path, given: whole.Params) -> None:
         img = style_training.finished(example.img)
         size = len(images.encode_jpeg(images.resize(example.img, given.resize.size), given.resize.quality))
         row = {"crop_side": len(example.img), "bytes": size, "domain": "auto"}
-        row |= quality.measures(img, row, classifier)
+        row |= measures(img, row, classifier)
         small = size < given.filter.min_bytes
-        rows.append((example, img, small, quality.verdict(row | {"bytes": 1 << 30}, given.filter)))
+        rows.append((example, img, small, verdict(row | {"bytes": 1 << 30}, given.filter)))
     table = pd.DataFrame(
         [(STYLES[example.label], small, reason or "passes") for example, _, small, reason in rows],
         columns=["class", "below min_bytes", "other measures"],

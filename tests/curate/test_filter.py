@@ -14,8 +14,9 @@ from semireal.classifiers import style as style_training
 from semireal.collect.gallery.catalogue import Kind, Post, posts, render, truth
 from semireal.collect.gallery.faces import CHARACTERS
 from semireal.curate import decisions, dedupe, resize, style
-from semireal.curate import filter as filter_
 from semireal.curate.decisions import Decision
+from semireal.curate.filter import measures, sharpness, verdict
+from semireal.curate.filter import run as run_filter
 from semireal.faces import crop
 from semireal.images import Pixels
 from semireal.params import whole
@@ -67,26 +68,26 @@ GOOD = STYLE | {
     ],
 )
 def test_verdict(change: dict[str, Any], reason: str) -> None:
-    assert filter_.verdict(GOOD | change, PARAMS) == reason
+    assert verdict(GOOD | change, PARAMS) == reason
 
 
 def test_null_switches_a_rule_off() -> None:
     poor = GOOD | {"detail": 0, "p_line_art": 1, "p_anime": 1, "turn": 9, "tilt": 180, "p_photo": 0}
-    assert filter_.verdict(poor, ANY_STYLE) == ""
+    assert verdict(poor, ANY_STYLE) == ""
 
 
 def test_a_face_without_landmarks_has_no_pose() -> None:
     row = {key: value for key, value in GOOD.items() if key not in ("turn", "tilt")}
-    assert filter_.verdict(row, PARAMS) == ""
-    assert filter_.verdict(row | {"turn": float("nan")}, PARAMS) == ""
+    assert verdict(row, PARAMS) == ""
+    assert verdict(row | {"turn": float("nan")}, PARAMS) == ""
 
 
 def test_blur_lowers_sharpness_and_size_does_not_matter_much() -> None:
     img = texture(0, 512, 512)
     noisy = np.clip(img.astype(int) + np.random.default_rng(0).integers(-30, 30, img.shape), 0, 255).astype(np.uint8)
     blurred = np.asarray(cv2.GaussianBlur(noisy, (0, 0), 4), dtype=np.uint8)
-    assert filter_.sharpness(blurred) < filter_.sharpness(noisy) / 5
-    assert filter_.sharpness(np.full((64, 64, 3), 77, np.uint8)) == 0
+    assert sharpness(blurred) < sharpness(noisy) / 5
+    assert sharpness(np.full((64, 64, 3), 77, np.uint8)) == 0
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, by_brightness: dict[int, float]) -> None:
@@ -115,7 +116,7 @@ def test_domain_is_checked_and_reported(
     answers(monkeypatch, {50: 0.9, 100: 0.1, 150: 0.2, 200: 0.3})
     out = tmp_path / "out"
     out.mkdir()
-    filter_.run(greys(make_dataset, "photo", "photo", "portrait", "portrait"), out, OFF)
+    run_filter(greys(make_dataset, "photo", "photo", "portrait", "portrait"), out, OFF)
     report = json.loads((out / "report.json").read_text())
     assert report["domains"] == {
         "auto": 0,
@@ -135,7 +136,7 @@ def test_auto_becomes_the_measured_domain(
     answers(monkeypatch, {50: 0.9, 100: 0.1, 150: 0.2})
     out = tmp_path / "out"
     out.mkdir()
-    filter_.run(greys(make_dataset, "auto", "auto", "portrait"), out, OFF)
+    run_filter(greys(make_dataset, "auto", "auto", "portrait"), out, OFF)
     rows = manifest.read_kept(out)
     assert [(row["declared"], row["domain"]) for row in rows] == [
         ("auto", "photo"),
@@ -169,7 +170,7 @@ def test_counts_and_copies(make_dataset: Callable[..., Path], tmp_path: Path, mo
     answers(monkeypatch, {})
     out = tmp_path / "out"
     out.mkdir()
-    filter_.run(resized, out, PARAMS)
+    run_filter(resized, out, PARAMS)
     report = json.loads((out / "report.json").read_text())
     assert report["rejected"] == {"file too small": 1, "blurred": 1, "source too small": 1}
     assert (report["in"], report["kept"]) == (4, 1)
@@ -193,7 +194,7 @@ def test_decisions_win_over_the_rules_and_are_counted(
     }
     out = tmp_path / "out"
     out.mkdir()
-    filter_.run(resized, out, ANY_STYLE, decided)
+    run_filter(resized, out, ANY_STYLE, decided)
     rows = manifest.read(out).set_index("id")
     assert rows[["status", "reason", "domain", "rule", "note"]].to_dict("split")["data"] == [
         ["rejected", "rejected by hand", "photo", "", "a sketch"],
@@ -216,7 +217,7 @@ def test_without_decisions_the_rules_decide(make_dataset: Callable[..., Path], t
     resized = make_dataset("resized", [(texture(n, 256, 256), {"bytes": 5000 * n}) for n in range(2)], ".jpg")
     for name, decided in (("a", None), ("b", {"0000": decisions.NONE})):
         (tmp_path / name).mkdir()
-        filter_.run(resized, tmp_path / name, ANY_STYLE, decided)
+        run_filter(resized, tmp_path / name, ANY_STYLE, decided)
     assert (tmp_path / "a/manifest.csv").read_text() == (tmp_path / "b/manifest.csv").read_text()
     assert manifest.read(tmp_path / "a")["reason"].tolist() == ["file too small", ""]
 
@@ -271,7 +272,7 @@ def test_the_gallery_is_judged_as_it_was_made(tmp_path: Path) -> None:
     manifest.save(raw, rows, "test", "")
     crop.run(raw, crops, given.crop)
     resize.run(crops, resized, given.resize)
-    filter_.run(resized, filtered, given.filter)
+    run_filter(resized, filtered, given.filter)
     dedupe.run(filtered, out, given.dedupe)
     found = {}
     for folder in (crops, filtered, out):
@@ -297,4 +298,4 @@ def test_drawings_that_pass_a_detector_are_told_apart(kind: Kind, reason: str) -
         for post in chosen[:3]:
             img = style_training.finished(style_training.middle(style_training.decoded(render(post))))
             row = {"crop_side": 512, "bytes": 50_000, "domain": post.style}
-            assert filter_.verdict(row | filter_.measures(img, row, classifier), given) == reason, post.id
+            assert verdict(row | measures(img, row, classifier), given) == reason, post.id

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from conftest import texture
-from semireal.curate import filter as filter_
 from semireal.curate import funnel
 from semireal.curate.decisions import Decision
+from semireal.curate.filter import run as run_filter
 from semireal.errors import UserError
 from semireal.params.filter import Filter
 
@@ -25,7 +25,7 @@ def filtered(make_dataset: Callable[..., Path], out: Path, decided: dict[str, De
         "resized", [(texture(n, 128, 128), {"bytes": 10 if n < 2 else 5000}) for n in range(6)], ".jpg"
     )
     out.mkdir(parents=True)
-    filter_.run(resized, out, LAX, decided)
+    run_filter(resized, out, LAX, decided)
     report: funnel.Report = json.loads((out / "report.json").read_text())
     return report
 

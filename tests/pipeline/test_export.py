@@ -187,7 +187,7 @@ OUTS = {
     "results/samples/report.json": "{}",
     "results/evaluation/evaluation.json": "{}",
     "results/report.html": "",
-    "results/metrics.json": '{"kernel_r64": 0.123456, "face_rate": 1.0, "spread": [1, 2]}',
+    "results/metrics.json": '{"kernel_r64": 0.123456, "face_rate": 1.0}',
     "models/checkpoint.safetensors": "state",
 }
 THREE_LINES = """\
@@ -249,6 +249,7 @@ def test_card_tells_data_licences_metrics_and_parameters(published: Path, monkey
         assert line in text.splitlines(), line
     assert "| data/raw/demo/geralt | `" in text
     assert "NC" not in text  # the rejected image has no part in it
+    assert "`drawn`" not in text  # stage code looks at it, and nothing in the network comes from it
     code = text.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(out.parent)
     names: dict[str, torch.Tensor] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from semireal import csvfile
+from semireal import tables
 from semireal.errors import UserError
 from semireal.manifest import Row
 
@@ -54,7 +54,7 @@ def read(path: Path) -> Takedowns:
     name counts on all sites.
     """
     try:
-        rows = csvfile.rows(path, COLUMNS)
+        rows = tables.rows(path, COLUMNS)
     except FileNotFoundError:
         raise UserError(f"{path}: not found. Take it from git; an empty list is the line {','.join(COLUMNS)}") from None
     places, artists, hashes = set(), set(), set()

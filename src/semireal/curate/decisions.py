@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from semireal import csvfile, manifest, stage
+from semireal import manifest, stage, tables
 from semireal.errors import UserError
 from semireal.files import write_atomic
 from semireal.manifest import Row
@@ -53,7 +53,7 @@ def file_of(name: str) -> Path:
 def read(path: Path) -> Decisions:
     """Read the decisions by id; none if there is no file. Raises UserError naming the line that cannot be."""
     try:
-        rows = csvfile.rows(path, COLUMNS)
+        rows = tables.rows(path, COLUMNS)
     except FileNotFoundError:
         return {}
     found: Decisions = {}

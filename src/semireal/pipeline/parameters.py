@@ -7,6 +7,7 @@ from pathlib import Path
 
 from semireal import schema, stage
 from semireal.params.whole import Params
+from semireal.pipeline import markdown
 from semireal.pipeline.compose import choices_of, compose, default, flat, text
 from semireal.pipeline.graph import again, downstream, stages_of
 
@@ -39,14 +40,14 @@ def table(root: Path) -> str:
         *((name, f"{name}.", kind, dataclasses.fields(kind)) for name, kind in sections),
     ]:
         doc = f" {kind.__doc__}" if prefix else " They stand at the top of params.yaml."
-        parts.append(f"\n## {title}\n\n{doc.strip()}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
         hints, meaning = typing.get_type_hints(kind), schema.docs(kind)
+        rows = []
         for field in fields:
             key = prefix + field.name
             shown = [text(values[profile][key]) for profile in profiles]
             allowed = schema.may_be(hints[field.name], field.metadata)
-            cells = [f"`{key}`", meaning[field.name], allowed, *shown, again(stages, key)]
-            parts.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n")
+            rows.append([f"`{key}`", meaning[field.name], allowed, *shown, again(stages, key)])
+        parts.append(f"\n## {title}\n\n{doc.strip()}\n\n{markdown.table(columns, rows)}")
     return "".join(parts)
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from semireal import csvfile
+from semireal import tables
 from semireal.errors import UserError
 
 COLUMNS = ["name", "why"]
@@ -23,13 +23,13 @@ def written(tmp_path: Path, data: bytes) -> Path:
     ],
 )
 def test_rows_whoever_wrote_them(tmp_path: Path, data: bytes) -> None:
-    found = csvfile.rows(written(tmp_path, data), COLUMNS)
+    found = tables.rows(written(tmp_path, data), COLUMNS)
     assert [cells for _, cells in found] == [["a", "one"], ["", "two"]]
 
 
 def test_places_count_all_lines(tmp_path: Path) -> None:
     path = written(tmp_path, b'name,why\n\na,"two\nlines"\nb,c\n')
-    assert [place for place, _ in csvfile.rows(path, COLUMNS)] == [f"{path}: line 4", f"{path}: line 5"]
+    assert [place for place, _ in tables.rows(path, COLUMNS)] == [f"{path}: line 4", f"{path}: line 5"]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,6 @@ def test_places_count_all_lines(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_one_line_with_its_place(tmp_path: Path, data: bytes, message: str) -> None:
     path = written(tmp_path, data)
     with pytest.raises(UserError) as caught:
-        csvfile.rows(path, COLUMNS)
+        tables.rows(path, COLUMNS)
     assert str(caught.value).startswith(f"{path}: {message}")
     assert "\n" not in str(caught.value)
