@@ -26,8 +26,8 @@ from semireal.faces import crop
 from semireal.metrics import distances
 from semireal.params import whole
 from semireal.stylegan2 import Generator, load_generator, save_networks, training
-from semireal.training import dataset, train
-from semireal.training.sample import draw
+from semireal.training import dataset
+from semireal.training.sample import device, draw
 
 RESOLUTION = 64
 EVERY = 20  # epochs between snapshots
@@ -60,8 +60,8 @@ def prepare(work: Path, faces: Path) -> None:
 def train_one(work: Path, ada: str, epochs: int, ada_kimg: float) -> None:
     """Train with the demo's parameters; goes on where it stopped."""
     given = whole.load(ROOT / "params.yaml")
-    config = dataclasses.replace(
-        train.config_of(given.train, given.seed),
+    train = dataclasses.replace(
+        given.train,
         epochs=epochs,
         ada_target=None if ada == "off" else float(ada),
         ada_kimg=ada_kimg,
@@ -74,10 +74,10 @@ def train_one(work: Path, ada: str, epochs: int, ada_kimg: float) -> None:
     def keep(row: dict[str, float], G: Generator) -> None:
         if row["epoch"] % EVERY == 0:
             path = out / "snapshots" / f"{row['epoch']:05.0f}.safetensors"
-            save_networks(path, config.network, G.state_dict(), None, {})
+            save_networks(path, G.config, G.state_dict(), None, {})
 
-    state = training.train(pixels, config, out, "faces", train.device_of("auto"), on_epoch=keep)
-    pd.DataFrame(state.history).to_csv(out / "history.csv", index=False)
+    state = training.train(pixels, train, given.seed, out, "faces", device(), on_epoch=keep)
+    pd.DataFrame(state.history, columns=training.columns(state.history)).to_csv(out / "history.csv", index=False)
 
 
 def measure(work: Path, weights: Path, out: Path) -> None:

@@ -10,6 +10,7 @@ modulated convolution that is meant for training (scaled activations, no grouped
 
 import argparse
 import copy
+import dataclasses
 import importlib
 import json
 import statistics
@@ -22,10 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semireal.stylegan2 import Config, training
-from semireal.stylegan2.config import TrainConfig
+from semireal.params import whole
+from semireal.pipeline.compose import compose
+from semireal.stylegan2 import training
 from semireal.stylegan2.step import Step
 
+ROOT = Path(__file__).resolve().parents[1]
 PERIOD = 16  # steps between two R1 penalties
 Z_DIM = 512
 ADA = (
@@ -97,18 +100,25 @@ class Ours:
     """The same with this repository."""
 
     def __init__(self, given: argparse.Namespace, images: Tensor) -> None:
-        network = Config(given.resolution, Z_DIM, Z_DIM, 8, given.channel_base, given.channel_max)
-        config = TrainConfig(
-            network,
-            epochs=1,
+        train = dataclasses.replace(
+            whole.check(compose(ROOT, "profile=full")).train,
+            resolution=given.resolution,
+            z_dim=Z_DIM,
+            w_dim=Z_DIM,
+            mapping_layers=8,
+            channel_base=given.channel_base,
+            channel_max=given.channel_max,
+            conv_clamp=None,
             batch=given.batch,
+            r1_interval=PERIOD,
             ada_target=0.6 if given.ada else None,
             ada_kimg=1e9,  # p stays where it is put
             ada_rotate90=True,
+            precision="float32",
         )
-        self.state = training.new_state(config, "benchmark", torch.device("cpu"), None)
+        self.state = training.new_state(train, 0, "benchmark", torch.device("cpu"), None)
         self.state.ada.p = 0.5 if given.ada else 0.0
-        self.step = Step(self.state, config, images)
+        self.step = Step(self.state, train, 0, images)
         self.z = torch.randn(given.batch, Z_DIM)
 
     @torch.no_grad()

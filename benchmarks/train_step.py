@@ -7,18 +7,24 @@ run does), gradients made finite, Adam and the averaged generator. Rates are med
 """
 
 import argparse
+import dataclasses
 import json
 import resource
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
-from semireal.stylegan2 import Config, training
-from semireal.stylegan2.config import PRECISIONS, TrainConfig
+from semireal import machine
+from semireal.params import whole
+from semireal.params.train import PRECISIONS
+from semireal.pipeline.compose import compose
+from semireal.stylegan2 import training
 from semireal.stylegan2.step import Step
 
+ROOT = Path(__file__).resolve().parents[1]
 PERIOD = 16  # steps between two R1 penalties
 
 
@@ -44,32 +50,30 @@ def measure(given: argparse.Namespace) -> dict[str, float]:
     """Train and sample; rates in images per second."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training.prepare(given.tf32)
-    network = Config(
-        given.resolution,
-        given.z_dim,
-        given.z_dim,
-        given.mapping_layers,
-        given.channel_base,
-        given.channel_max,
+    # everything that is not asked for is as in the profile `full`
+    train = dataclasses.replace(
+        whole.check(compose(ROOT, "profile=full")).train,
+        resolution=given.resolution,
+        z_dim=given.z_dim,
+        w_dim=given.z_dim,
+        mapping_layers=given.mapping_layers,
+        channel_base=given.channel_base,
+        channel_max=given.channel_max,
         conv_clamp=None if given.precision == "float32" else 256,
-    )
-    config = TrainConfig(
-        network,
-        epochs=1,
         batch=given.batch,
-        micro_batch=given.micro_batch,
+        r1_interval=PERIOD,
         ada_target=0.6 if given.ada else None,
         ada_kimg=1e9,  # p stays where it is put
         precision=given.precision,
         channels_last=not given.channels_first,
-        compile=given.compile,
     )
+    here = dataclasses.replace(machine.DEFAULT, micro_batch=given.micro_batch, compile=given.compile)
     rng = torch.Generator().manual_seed(0)
     shape = [4 * given.batch, 3, given.resolution, given.resolution]
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=rng).to(device)
-    state = training.new_state(config, "benchmark", device, None)
+    state = training.new_state(train, 0, "benchmark", device, None)
     state.ada.p = given.p if given.ada else 0.0
-    step = Step(state, config, images)
+    step = Step(state, train, 0, images, here)
 
     def train_period() -> None:
         for _ in range(PERIOD):
@@ -78,7 +82,7 @@ def measure(given: argparse.Namespace) -> dict[str, float]:
 
     train_period()  # caches and memory fill up
     trained = [seconds(train_period, device) for _ in range(given.rounds)]
-    z = torch.randn([given.batch, network.z_dim], generator=rng).to(device)
+    z = torch.randn([given.batch, train.z_dim], generator=rng).to(device)
 
     @torch.no_grad()
     def sample_period() -> None:
@@ -111,7 +115,7 @@ def main() -> None:
     parser.add_argument("--mapping-layers", type=int, default=8)
     parser.add_argument("--ada", action="store_true", help="augment, with a fixed probability")
     parser.add_argument("--p", type=float, default=0.5, help="that probability")
-    parser.add_argument("--precision", choices=tuple(PRECISIONS), default="float32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--channels-first", action="store_true")
     parser.add_argument("--tf32", action="store_true")
     parser.add_argument("--compile", action="store_true")

@@ -5,16 +5,18 @@ from pathlib import Path
 import pandas as pd
 from dvclive.live import Live
 
-from semireal import figures, params, stage
+from semireal import figures, machine, params, stage
 from semireal.training import train
 
 
 def main() -> None:
     """data/dataset -> models/*.safetensors and results/train."""
     given = params.load(train.Given)
+    here = machine.load()
+    here.check(given.train.batch, given.train.group)
     with stage.output(Path("results/train")) as out:
-        if given.train.processes > 1:
-            train.launch(out, given.train.processes)
+        if here.processes > 1:
+            train.launch(out, here.processes)
         else:
             train.run(Path("data/dataset"), Path("models"), out, given)
         history = pd.read_csv(out / train.HISTORY)

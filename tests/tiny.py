@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from semireal.params.train import Train
+
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {
     "train": {
@@ -28,6 +30,40 @@ TINY = {
     "sample": {"seeds": 4, "psi_steps": 3, "mix_rows": 2},
     "evaluate": {"images": 8, "neighbours": 2, "psis": [0.5, 1.0], "resamples": 20},
 }
+# A training of 8 x 8 images that uses everything, for tests of the training alone.
+TRAIN = Train(
+    epochs=2,
+    photo_ratio=None,
+    resolution=8,
+    z_dim=4,
+    w_dim=4,
+    mapping_layers=2,
+    channel_base=64,
+    channel_max=8,
+    batch=4,
+    lr=0.0025,
+    r1_gamma=1.0,
+    r1_interval=3,
+    pl_weight=2.0,
+    pl_interval=2,
+    ema_kimg=0.02,
+    ema_rampup=0.05,
+    style_mixing=0.9,
+    mirror=True,
+    ada_target=-0.5,  # the discriminator is surer than that from the start
+    ada_kimg=0.1,
+    ada_transforms="bgc",
+    ada_rotate90=False,
+    snapshot_epochs=2,
+    patience=None,
+    init=str(ROOT / "experiments/noise.init"),
+    freeze_d=0,
+    conv_clamp=None,
+    precision="float32",
+    low_precision_res=4,
+    channels_last=True,
+    tf32=False,
+)
 STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "sample", "evaluate", "report"]
 ALL = ["code", "scrape@geralt", *STAGES]
 

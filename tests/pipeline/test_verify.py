@@ -12,7 +12,6 @@ import yaml
 
 from semireal import params
 from semireal.errors import UserError
-from semireal.params import whole
 from semireal.pipeline import verify
 from tiny import ALL, copy, shell
 
@@ -40,12 +39,13 @@ def test_the_stage_at_fault_is_told_from_those_after_it() -> None:
     assert (row.recorded, row.verdict) == ("not recorded", verify.DIFFERENT)
 
 
-def test_a_gpu_makes_only_some_stages_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = whole.load()
+def test_a_gpu_makes_only_some_stages_uncertain(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert verify.on_gpu(given) == ()
+    assert verify.on_gpu() == ()
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert verify.on_gpu(given) == ("train", "sample", "evaluate")
+    assert verify.on_gpu() == ("train", "sample", "evaluate")
+    monkeypatch.setenv("SEMIREAL_DEVICE", "cpu")
+    assert verify.on_gpu() == ()
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from semireal.stylegan2 import Config, augment, loss
 from semireal.stylegan2.augment import Ada, Transform
 from semireal.stylegan2.networks import build_discriminator
 
-ALL = augment.names(tuple(augment.GROUPS), rotate90=True)
+ALL = augment.names("bgc", rotate90=True)
 GEOMETRY = ("xflip", "turns", "xint", "scale", "angle", "aniso", "xfrac")
-COLOUR = augment.GROUPS["colour"]
+COLOUR = augment.GROUPS["c"]
 # How the reference file names the transforms; it has no rotation after the anisotropic scaling.
 STORED = {"rotate90": ("turns",), "rotate": ("angle",), "bg": GEOMETRY, "color": COLOUR, "bgc": GEOMETRY + COLOUR}
 STORED["gray_bgc"] = (*GEOMETRY, "brightness", "contrast", "lumaflip")

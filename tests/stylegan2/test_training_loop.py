@@ -16,28 +16,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from semireal import machine
 from semireal.errors import UserError
 from semireal.stylegan2 import Config, Generator, Networks, load_generator, load_networks, loss, save_networks, training
-from semireal.stylegan2.checkpoint import save_state
-from semireal.stylegan2.config import TrainConfig, run_key
+from semireal.stylegan2.checkpoint import State, save_state
+from semireal.stylegan2.config import network_of, run_key
 from semireal.stylegan2.networks import build_discriminator, build_generator
 from semireal.stylegan2.step import Step, average, next_images, seed_of
-from semireal.stylegan2.training import BEST, STATE, train
+from semireal.stylegan2.training import STATE, best_file, train
+from tiny import TRAIN
 
-NETWORK = Config(8, z_dim=4, w_dim=4, mapping_layers=2, channel_base=64, channel_max=8)
-CONFIG = TrainConfig(
-    NETWORK,
-    epochs=2,
-    batch=4,
-    r1_interval=3,
-    pl_interval=2,
-    ada_target=-0.5,  # the discriminator is surer than that from the start
-    ada_kimg=0.1,
-    grid=5,
-    snapshot_epochs=2,
-    ema_kimg=0.02,
-    seed=3,
-)
+SEED = 3
+NETWORK = network_of(TRAIN)
 
 
 def pictures(count: int = 11) -> Tensor:
@@ -48,6 +38,7 @@ def pictures(count: int = 11) -> Tensor:
 @pytest.fixture(autouse=True)
 def _short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "EPOCH", 26)  # no multiple of the batch
+    monkeypatch.setattr(training, "GRID", 5)
 
 
 @pytest.fixture(autouse=True)
@@ -59,9 +50,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def run(workdir: Path, data_key: str = "data", **changes: Any) -> bytes:
+def run(workdir: Path, data_key: str = "data", seed: int = SEED, **changes: Any) -> bytes:
     """Train and give the bytes of the final state."""
-    train(pictures(), dataclasses.replace(CONFIG, **changes), workdir, data_key)
+    train(pictures(), dataclasses.replace(TRAIN, **changes), seed, workdir, data_key)
     return (workdir / STATE).read_bytes()
 
 
@@ -100,15 +91,15 @@ def test_fewer_epochs_than_done_start_over(tmp_path: Path, capsys: pytest.Captur
 CHILD = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = [sys.argv[2], str(Path(sys.argv[2]).parent)]
 import test_training_loop as t
-t.training.EPOCH = 26
+t.training.EPOCH, t.training.GRID = 26, 5
 t.training.SAVE_SECONDS = 0
 t.torch.set_num_threads(int(sys.argv[3]))
 def show(row, G):
     print(row["epoch"], flush=True)
     time.sleep(0.1)
-t.train(t.pictures(), t.dataclasses.replace(t.CONFIG, epochs=1000), Path(sys.argv[1]), "data", on_epoch=show)
+t.train(t.pictures(), t.dataclasses.replace(t.TRAIN, epochs=1000), t.SEED, Path(sys.argv[1]), "data", on_epoch=show)
 """
 
 
@@ -142,13 +133,13 @@ def test_history(tmp_path: Path) -> None:
         assert G(torch.ones(1, 4)).shape == (1, 3, 8, 8)
         told.append(row)
 
-    state = train(pictures(), CONFIG, tmp_path, "data", on_epoch=on_epoch)
+    state = train(pictures(), TRAIN, SEED, tmp_path, "data", on_epoch=on_epoch)
     assert state.history == told == load_history(tmp_path)
     assert [row["epoch"] for row in told] == [1, 2]
     assert [row["kimg"] for row in told] == [0.028, 0.052]
     assert all(math.isfinite(value) for row in told for value in row.values())
     assert set(told[0]) == {"epoch", "kimg", "loss_g", "loss_d", "logits_fake", "logits_real", "r1", "pl", "ada_p"}
-    again = train(pictures(), dataclasses.replace(CONFIG, epochs=3), tmp_path, "data", on_epoch=on_epoch)
+    again = train(pictures(), dataclasses.replace(TRAIN, epochs=3), SEED, tmp_path, "data", on_epoch=on_epoch)
     assert [row["epoch"] for row in told] == [1, 2, 3]  # only the new one is told
     assert again.history == told
 
@@ -194,16 +185,16 @@ def test_interrupted_saving_keeps_the_last_state(tmp_path: Path, monkeypatch: py
 def test_every_image_is_shown_once_per_pass_and_some_mirrored(tmp_path: Path) -> None:
     images = torch.zeros(8, 3, 8, 8, dtype=torch.uint8)
     images[..., 0] = torch.arange(1, 9, dtype=torch.uint8)[:, None, None] * 10  # left column names the image
-    config = dataclasses.replace(CONFIG, batch=8, mirror=True)
-    state = train(images, dataclasses.replace(config, epochs=0), tmp_path / "a", "data")
-    step = Step(state, config, images)
+    given = dataclasses.replace(TRAIN, batch=8, mirror=True)
+    state = train(images, dataclasses.replace(given, epochs=0), SEED, tmp_path / "a", "data")
+    step = Step(state, given, SEED, images)
     sides = []
     for state.nimg in range(0, 160, 8):
         levels = ((step._draw_reals()(torch.arange(8)) + 1) * 127.5).round()[:, 0, 0]
         assert sorted(levels.amax(dim=1).tolist()) == [10, 20, 30, 40, 50, 60, 70, 80]
         sides += (levels[:, -1] > 0).tolist()
     assert sum(sides) / len(sides) == pytest.approx(0.5, abs=0.15)
-    plain = Step(state, dataclasses.replace(config, mirror=False), images)._draw_reals()(torch.arange(8))
+    plain = Step(state, dataclasses.replace(given, mirror=False), SEED, images)._draw_reals()(torch.arange(8))
     assert (plain[..., -1] == -1).all()
 
 
@@ -227,20 +218,20 @@ def equal(found: torch.nn.Module, given: dict[str, Tensor] | None) -> bool:
 
 def test_transfer_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start = networks()
-    config = dataclasses.replace(CONFIG, epochs=0)
-    state = train(pictures(), config, tmp_path / "a", "data", start=start)
+    given = dataclasses.replace(TRAIN, epochs=0)
+    state = train(pictures(), given, SEED, tmp_path / "a", "data", start=start)
     assert equal(state.G, start.generator)
     assert equal(state.G_ema, start.generator)
     assert equal(state.D, start.discriminator)
     assert "generator starts with b4, b8, mapping\n" in capsys.readouterr().err
-    assert state.key != run_key(config, "data")
-    train(pictures(), CONFIG, tmp_path / "a", "data", start=start)
+    assert state.key != run_key(given, SEED, "data")
+    train(pictures(), TRAIN, SEED, tmp_path / "a", "data", start=start)
     with pytest.raises(UserError, match="other parameters"):
-        train(pictures(), CONFIG, tmp_path / "a", "data")
+        train(pictures(), TRAIN, SEED, tmp_path / "a", "data")
 
     # the first grid is of the untouched start
-    again = train(pictures(), config, tmp_path / "b", "data", start=start)
-    training._save_fakes(tmp_path / "b", again.G_ema, config, epoch=99)
+    again = train(pictures(), given, SEED, tmp_path / "b", "data", start=start)
+    training._save_fakes(tmp_path / "b", again.G_ema, given.batch, SEED, epoch=99)
     assert grids(tmp_path / "b")["fakes_00000.png"] == grids(tmp_path / "b")["fakes_00099.png"]
     assert grids(tmp_path / "a")["fakes_00000.png"] == grids(tmp_path / "b")["fakes_00000.png"]
 
@@ -254,27 +245,27 @@ def test_transfer_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_transfer_from_another_resolution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     larger = networks(dataclasses.replace(NETWORK, img_resolution=16))
-    state = train(pictures(), dataclasses.replace(CONFIG, epochs=0), tmp_path / "a", "data", start=larger)
+    state = train(pictures(), dataclasses.replace(TRAIN, epochs=0), SEED, tmp_path / "a", "data", start=larger)
     assert torch.equal(state.G.synthesis.b8.conv0.weight, larger.generator["synthesis.b8.conv0.weight"])  # type: ignore[union-attr, arg-type]
     told = capsys.readouterr().err
     assert "generator starts with b4, b8, mapping\n" in told
     assert "discriminator starts with b8, b4; from scratch: b8.fromrgb" in told
 
     smaller = networks()
-    config = dataclasses.replace(CONFIG, epochs=0, network=dataclasses.replace(NETWORK, img_resolution=16))
+    given = dataclasses.replace(TRAIN, epochs=0, resolution=16)
     images = pictures().repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    state = train(images, config, tmp_path / "b", "data", start=smaller)
+    state = train(images, given, SEED, tmp_path / "b", "data", start=smaller)
     assert "generator starts with b4, b8, mapping; from scratch: b16" in capsys.readouterr().err
     assert torch.equal(state.G.synthesis.b8.conv0.weight, smaller.generator["synthesis.b8.conv0.weight"])  # type: ignore[union-attr, arg-type]
 
     wide = networks(dataclasses.replace(NETWORK, channel_base=128, channel_max=16, w_dim=8, z_dim=8))
     with pytest.raises(UserError, match="no block fits"):
-        train(pictures(), CONFIG, tmp_path / "c", "data", start=wide)
+        train(pictures(), TRAIN, SEED, tmp_path / "c", "data", start=wide)
 
 
 def test_frozen_layers_stay(tmp_path: Path) -> None:
     start = networks()
-    state = train(pictures(), dataclasses.replace(CONFIG, freeze_d=3), tmp_path, "data", start=start)
+    state = train(pictures(), dataclasses.replace(TRAIN, freeze_d=3), SEED, tmp_path, "data", start=start)
     assert start.discriminator is not None
     changed = {
         name.rsplit(".", 1)[0]
@@ -285,23 +276,25 @@ def test_frozen_layers_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("micro_batch", [4, 8])
-def test_lots_change_nothing_but_rounding(tmp_path: Path, micro_batch: int) -> None:
-    config = dataclasses.replace(CONFIG, epochs=1, batch=16, ada_kimg=0.05)
+def test_micro_batches_change_nothing_but_rounding(tmp_path: Path, micro_batch: int) -> None:
+    given = dataclasses.replace(TRAIN, epochs=1, batch=16, ada_kimg=0.05)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "EPOCH", 160)
-        whole = train(pictures(), config, tmp_path / "whole", "data")
-        lots = train(pictures(), dataclasses.replace(config, micro_batch=micro_batch), tmp_path / "lots", "data")
-    assert lots.key == whole.key
-    assert lots.ada == whole.ada
+        whole = train(pictures(), given, SEED, tmp_path / "whole", "data")
+        small = dataclasses.replace(machine.DEFAULT, micro_batch=micro_batch)
+        parts = train(pictures(), given, SEED, tmp_path / "parts", "data", machine=small)
+    assert parts.key == whole.key
+    assert parts.ada == whole.ada
     assert whole.ada.p > 0
     for name, value in whole.G.state_dict().items():
-        torch.testing.assert_close(lots.G.state_dict()[name], value, rtol=1e-3, atol=1e-4, msg=name)
-    assert lots.history[0] == pytest.approx(whole.history[0], rel=1e-4)
+        torch.testing.assert_close(parts.G.state_dict()[name], value, rtol=1e-3, atol=1e-4, msg=name)
+    assert parts.history[0] == pytest.approx(whole.history[0], rel=1e-4)
 
 
 def test_augmentation_follows_the_discriminator(tmp_path: Path) -> None:
     def p(**changes: Any) -> float:
-        state = train(pictures(), dataclasses.replace(CONFIG, epochs=2, **changes), tmp_path / str(changes), "data")
+        given = dataclasses.replace(TRAIN, epochs=2, **changes)
+        state = train(pictures(), given, SEED, tmp_path / str(changes), "data")
         assert state.history[-1]["ada_p"] == state.ada.p
         return state.ada.p
 
@@ -320,21 +313,64 @@ def test_best_snapshot_is_kept_and_patience_ends(tmp_path: Path, capsys: pytest.
         seen.append({name: value.clone() for name, value in G.state_dict().items()})
         return kernels[len(seen)], 1.0
 
-    config = dataclasses.replace(CONFIG, epochs=5, snapshot_epochs=1, patience=2)
-    state = train(pictures(), config, tmp_path, "data", monitor=monitor)
+    given = dataclasses.replace(TRAIN, epochs=5, snapshot_epochs=1, patience=2)
+    state = train(pictures(), given, SEED, tmp_path, "data", monitor=monitor)
     assert [row["snapshot_kernel_r64"] for row in state.history] == [5, 3, 4, 3.5]
     assert training.best_epoch(state.history) == 2
-    assert equal(load_generator(tmp_path / BEST), seen[1])
+    assert equal(load_generator(best_file(tmp_path, 2)), seen[1])
     assert "stopped at epoch 4" in capsys.readouterr().err
-    again = train(pictures(), dataclasses.replace(config, patience=3), tmp_path, "data", monitor=monitor)
+    again = train(pictures(), dataclasses.replace(given, patience=3), SEED, tmp_path, "data", monitor=monitor)
     assert training.best_epoch(again.history) == 5  # the same run goes on with more patience
-    assert equal(load_generator(tmp_path / BEST), seen[4])
+    assert [path.name for path in tmp_path.glob("best*")] == ["best_00005.safetensors"]
+    assert equal(load_generator(best_file(tmp_path, 5)), seen[4])
+
+
+def test_less_patience_than_was_had_starts_over(tmp_path: Path) -> None:
+    def monitor(G: Generator) -> tuple[float, float]:
+        return 1.0, 1.0  # the first snapshot is the best
+
+    given = dataclasses.replace(TRAIN, epochs=6, snapshot_epochs=1)
+    train(pictures(), given, SEED, tmp_path / "a", "data", monitor=monitor)
+    short = dataclasses.replace(given, patience=2)
+    for folder in ("a", "b"):
+        assert len(train(pictures(), short, SEED, tmp_path / folder, "data", monitor=monitor).history) == 3
+    assert (tmp_path / "a" / STATE).read_bytes() == (tmp_path / "b" / STATE).read_bytes()
+
+
+def test_a_kill_between_best_snapshot_and_state_loses_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer epochs after the kill: the best snapshot is one that the state knows of."""
+
+    def save(path: Path, state: State) -> None:
+        if len(state.history) == 2:
+            raise KeyboardInterrupt
+        save_state(path, state)
+
+    given = dataclasses.replace(TRAIN, epochs=1, snapshot_epochs=1)
+    first = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: (2, 1))
+    expected = best_file(tmp_path / "a", 1).read_bytes()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "save_state", save)
+        longer = dataclasses.replace(given, epochs=2)
+        train(pictures(), longer, SEED, tmp_path / "a", "data", monitor=lambda _: (1, 1))
+    again = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: (2, 1))
+    assert again.history == first.history
+    assert best_file(tmp_path / "a", 1).read_bytes() == expected
+
+
+def test_the_history_has_one_order_of_columns(tmp_path: Path) -> None:
+    given = dataclasses.replace(TRAIN, snapshot_epochs=2)
+    straight = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: (1, 1))
+    read_again = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: (1, 1))
+    assert list(straight.history[1]) != list(read_again.history[1])  # a file of states sorts its keys
+    for state in (straight, read_again):
+        assert training.columns(state.history) == list(training.COLUMNS)
+    assert training.columns(straight.history[:1]) == list(training.COLUMNS[:-2])
 
 
 def test_collapse_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = iter([(5.0, 0.2), (4.0, 0.8), (3.0, 0.1), (2.0, 0.7)])
-    config = dataclasses.replace(CONFIG, epochs=4, snapshot_epochs=1)
-    state = train(pictures(), config, tmp_path, "data", monitor=lambda _: next(values))
+    given = dataclasses.replace(TRAIN, epochs=4, snapshot_epochs=1)
+    state = train(pictures(), given, SEED, tmp_path, "data", monitor=lambda _: next(values))
     assert training.collapsed_epochs(state.history) == [3]
     told = [line for line in capsys.readouterr().err.splitlines() if "collapsed" in line]
     assert len(told) == 1
@@ -343,16 +379,16 @@ def test_collapse_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_trains(tmp_path: Path, precision: str) -> None:
-    config = dataclasses.replace(CONFIG, precision=precision, network=dataclasses.replace(NETWORK, conv_clamp=256))
-    state = train(pictures(), config, tmp_path, "data")
+    given = dataclasses.replace(TRAIN, precision=precision, conv_clamp=256)
+    state = train(pictures(), given, SEED, tmp_path, "data")
     assert all(value.isfinite().all() for value in state.G_ema.state_dict().values())
     assert state.G.synthesis.b8.dtype == {"bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
     assert all(p.dtype == torch.float32 for p in state.G.parameters())
 
 
 def test_averaged_generator_follows_and_w_avg_moves(tmp_path: Path) -> None:
-    state = train(pictures(), CONFIG, tmp_path, "data")
-    start = build_generator(NETWORK, seed_of(CONFIG.seed, "generator"))
+    state = train(pictures(), TRAIN, SEED, tmp_path, "data")
+    start = build_generator(NETWORK, seed_of(SEED, "generator"))
     first, last, mean = (G.state_dict()["synthesis.b4.const"] for G in (start, state.G, state.G_ema))
     assert 0 < (mean - last).norm() < (first - last).norm()
     assert torch.equal(state.G_ema.mapping.w_avg, state.G.mapping.w_avg)
@@ -361,15 +397,15 @@ def test_averaged_generator_follows_and_w_avg_moves(tmp_path: Path) -> None:
 
 
 def test_regularisers_can_be_off(tmp_path: Path) -> None:
-    state = train(pictures(), dataclasses.replace(CONFIG, r1_gamma=0, pl_weight=0), tmp_path, "data")
+    state = train(pictures(), dataclasses.replace(TRAIN, r1_gamma=0, pl_weight=0), SEED, tmp_path, "data")
     assert state.history[-1]["r1"] == state.history[-1]["pl"] == 0
-    assert state.opt_g.param_groups[0]["lr"] == CONFIG.lr
+    assert state.opt_g.param_groups[0]["lr"] == TRAIN.lr
 
 
 def test_lazy_regularisation_corrects_adam(tmp_path: Path) -> None:
-    state = train(pictures(), CONFIG, tmp_path, "data")
+    state = train(pictures(), TRAIN, SEED, tmp_path, "data")
     group = state.opt_d.param_groups[0]
-    assert group["lr"] == pytest.approx(CONFIG.lr * 3 / 4)
+    assert group["lr"] == pytest.approx(TRAIN.lr * 3 / 4)
     assert group["betas"] == (0, pytest.approx(0.99 ** (3 / 4)))
     # 13 steps, and the extra one every third (0, 3, ... 12)
     assert {int(entry["step"]) for entry in state.opt_d.state.values()} == {13 + 5}
@@ -380,9 +416,9 @@ def test_learns_one_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(training, "EPOCH", 1600)
     images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     images[:, 0] = 255
-    config = dataclasses.replace(CONFIG, epochs=1, batch=16, r1_interval=16, pl_interval=4, r1_gamma=1, lr=0.005)
-    config = dataclasses.replace(config, ada_target=None)  # at p = 1 any colour would do
-    state = train(images, config, tmp_path, "data")
+    given = dataclasses.replace(TRAIN, epochs=1, batch=16, r1_interval=16, pl_interval=4, r1_gamma=1, lr=0.005)
+    given = dataclasses.replace(given, ada_target=None)  # at p = 1 any colour would do
+    state = train(images, given, SEED, tmp_path, "data")
     mean = state.G_ema(torch.randn(64, 4, generator=torch.Generator().manual_seed(0))).mean(dim=[0, 2, 3])
     assert mean[0] > 0.5
     assert (mean[1:] < -0.5).all()
@@ -394,32 +430,13 @@ def test_grid_is_a_picture_of_the_right_size(tmp_path: Path) -> None:
         assert img.size == (24, 16)  # 5 images in 3 columns
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"batch": 6},
-        {"batch": 0},
-        {"lr": 0.0},
-        {"snapshot_epochs": 0},
-        {"r1_interval": 0},
-        {"micro_batch": 3},
-        {"ada_groups": ("blur",)},
-        {"precision": "int8"},
-        {"precision": "float16"},  # without a clamp
-    ],
-)
-def test_config_refuses_nonsense(change: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=next(iter(change))):
-        dataclasses.replace(CONFIG, **change)
-
-
 def test_wrong_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"need \[N, 3, 8, 8\]"):
-        train(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), CONFIG, tmp_path, "data")
+        train(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), TRAIN, SEED, tmp_path, "data")
 
 
 def test_half_life_of_the_average_grows_up_to_its_limit() -> None:
-    config = dataclasses.replace(CONFIG, ema_kimg=0.02, ema_rampup=0.05)
+    config = dataclasses.replace(TRAIN, ema_kimg=0.02, ema_rampup=0.05)
     # at most 20 images, at most 0.05 of those seen; a batch is 4
     for rampup, seen, half_life in ((0.05, 0, 0), (0.05, 160, 8), (0.05, 400, 20), (0.05, 4000, 20), (None, 0, 20)):
         G, G_ema = build_generator(NETWORK, 0), build_generator(NETWORK, 0)

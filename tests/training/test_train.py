@@ -1,43 +1,29 @@
 import dataclasses
-import hashlib
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 import yaml
 
-from conftest import ROOT, Server, texture
-from semireal import params
+from conftest import texture
 from semireal.errors import UserError
 from semireal.stylegan2 import Networks, load_discriminator, load_generator, load_networks, training
 from semireal.training import train
 from semireal.training.train import Given
-
-TINY = {
-    "epochs": 1,
-    "resolution": 8,
-    "z_dim": 4,
-    "w_dim": 4,
-    "mapping_layers": 2,
-    "channel_base": 64,
-    "channel_max": 8,
-    "batch": 48,  # 21 steps in 1000 images
-    "pl_weight": 2.0,
-    "style_mixing": 0.9,
-    "ada_target": -1.0,
-    "snapshot_epochs": 1,
-    "device": "cpu",
-}
+from tiny import TRAIN
 
 
-def given(**changes: object) -> Given:
-    base = params.load(Given, ROOT / "params.yaml")
-    return dataclasses.replace(base, train=dataclasses.replace(base.train, **(TINY | changes)))  # type: ignore[arg-type]
+def given(**changes: Any) -> Given:
+    """21 steps of an epoch of 1000 images."""
+    usual: dict[str, Any] = {"epochs": 1, "batch": 48, "ada_target": -1.0, "ada_kimg": 500.0, "snapshot_epochs": 1}
+    return Given(seed=0, train=dataclasses.replace(TRAIN, **(usual | changes)))
 
 
 @pytest.fixture
@@ -46,8 +32,9 @@ def data(make_dataset: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _here(work_root: Path) -> None:
-    """Work folders go to a temporary place."""
+def _here(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work folders go to a temporary place, and few images are measured."""
+    monkeypatch.setattr(train, "MONITORED", 16)
 
 
 def test_run_writes_networks_and_curves(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,13 +68,14 @@ def test_run_writes_networks_and_curves(data: Path, tmp_path: Path, capsys: pyte
     train.run(data, models, tmp_path / "more", given(epochs=3, ada_kimg=1.0))
     assert "going on from epoch 2" in capsys.readouterr().err
     train.run(data, models, tmp_path / "other", given(epochs=1, ada_kimg=1.0, lr=0.001))
-    assert "starting from the beginning" in capsys.readouterr().err
+    assert "not as in the last run: train.lr; starting from the beginning" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_two_processes_follow_one(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same 21 steps, by one process and shared by two: equal up to rounding."""
     one = given(ada_kimg=1.0, snapshot_epochs=2)
+    monkeypatch.setenv("SEMIREAL_DEVICE", "cpu")
     train.run(data, tmp_path / "one", tmp_path / "out", one)
 
     # where the processes of `launch` look: the folder of a checkout
@@ -118,9 +106,8 @@ def test_two_processes_follow_one(data: Path, tmp_path: Path, monkeypatch: pytes
 
 
 def load_networks_at_start(one: Given) -> Networks:
-    config = train.config_of(one.train, one.seed)
-    state = training.new_state(config, "", torch.device("cpu"), None)
-    return Networks(config.network, state.G_ema.state_dict(), state.D.state_dict())
+    state = training.new_state(one.train, one.seed, "", torch.device("cpu"), None)
+    return Networks(state.G.config, state.G_ema.state_dict(), state.D.state_dict())
 
 
 def test_start_from_a_file(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,36 +115,33 @@ def test_start_from_a_file(data: Path, tmp_path: Path, capsys: pytest.CaptureFix
     init = tmp_path / "first" / "checkpoint.safetensors"
     capsys.readouterr()
     train.run(data, tmp_path / "second", tmp_path / "b", given(init=str(init), freeze_d=2))
-    assert "generator starts with b4, b8, mapping" in capsys.readouterr().err
-
-    digest = hashlib.sha256(init.read_bytes()).hexdigest()
-    assert train.start_of(given(init=str(init), init_sha256=digest).train) is not None
-    with pytest.raises(UserError, match="another SHA-256"):
-        train.start_of(given(init=str(init), init_sha256="0" * 64).train)
-    with pytest.raises(UserError, match=r"train\.init: .*absent.* not found"):
-        train.start_of(given(init=str(tmp_path / "absent.pkl")).train)
-
-
-def test_start_from_a_url(data: Path, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEMIREAL_CACHE", str(tmp_path / "cache"))
-    train.run(data, tmp_path / "first", tmp_path / "a", given(snapshot_epochs=2))
-    server.content = (tmp_path / "first" / "generator.safetensors").read_bytes()
-    server.drops = 1
-    digest = hashlib.sha256(server.content).hexdigest()
-    url = f"http://127.0.0.1:{server.server_port}/start.safetensors"
-    found = train.start_of(given(init=url, init_sha256=digest).train)
-    assert found is not None
-    assert found.config.img_resolution == 8
-    assert len(server.starts) == 2
-    assert server.starts[1] > 0  # continued
-    with pytest.raises(UserError, match=r"start\.safetensors: cannot be had"):
-        train.start_of(given(init=url, init_sha256="0" * 64).train)
+    told = capsys.readouterr().err
+    assert "generator starts with b4, b8, mapping" in told
+    assert "not as in the last run: network to start from, train.freeze_d; starting from the beginning" in told
+    # the content counts, not the name: a copy elsewhere goes on with the same run
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(init.read_bytes())
+    train.run(data, tmp_path / "third", tmp_path / "c", given(init=str(copy), freeze_d=2))
+    assert "going on from epoch 1" in capsys.readouterr().err
 
 
-def test_full_profile_names_a_start_by_url() -> None:
-    full = yaml.safe_load((ROOT / "experiments/profile/full.yaml").read_text())["train"]
-    assert full["init"].startswith("https://")
-    assert full["init"].endswith(".pkl")
+def test_another_machine_starts_from_the_beginning(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which bits come out depends on what computes them; micro-batches only round otherwise."""
+    one = given(snapshot_epochs=2)  # nothing is measured
+    train.run(data, tmp_path / "first", tmp_path / "a", one)
+    monkeypatch.setenv("SEMIREAL_MICRO_BATCH", "8")
+    train.run(data, tmp_path / "first", tmp_path / "b", one)
+    assert "going on from epoch 1" in capsys.readouterr().err
+    made = json.loads((tmp_path / "b" / train.MACHINE).read_text())
+    assert made == json.loads((tmp_path / "a" / train.MACHINE).read_text()) | {"micro_batch": 8}
+    threads = torch.get_num_threads()
+    assert made["threads"] == threads
+    assert (made["device"], made["processes"], made["precision"]) == ("cpu", 1, "float32")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads + 1)
+    train.run(data, tmp_path / "first", tmp_path / "c", one)
+    assert "train: not as in the last run: threads; starting from the beginning" in capsys.readouterr().err
 
 
 def test_command_line_names_the_fault(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """The section `train` of params.yaml."""
 
-import re
 from dataclasses import dataclass
 
 from semireal.errors import UserError
 from semireal.schema import param
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+GROUP = 4  # images of which the discriminator compares the statistics (minibatch standard deviation)
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,14 @@ class Train:
     """epochs between sample grids and measurements"""
     patience: int | None = param(low=1)
     """stop after so many measurements without a better one; null = never"""
-    init: str | None = param()
-    """network to start from: path or URL of a .safetensors of ours or a .pkl of stylegan2-ada-pytorch or stylegan3;
-    null = from scratch"""
-    init_sha256: str | None = param()
-    """SHA-256 that the file of init must have; null = any"""
+    init: str = param()
+    """file to start from: a .safetensors of ours, a .pkl of stylegan2-ada-pytorch or stylegan3, or
+    experiments/noise.init = random networks"""
     freeze_d: int = param(low=0)
     """first layers of the discriminator that stay as they start (freeze-D)"""
     conv_clamp: float | None = param(low=1)
     """activations are clamped to +- this; null = not; float16 needs 256"""
-    precision: str = param(choices=("float32", "bfloat16", "float16"))
+    precision: str = param(choices=PRECISIONS)
     """of the features at high resolutions"""
     low_precision_res: int = param(low=0, high=9)
     """so many of the highest resolutions use `precision`"""
@@ -76,36 +76,28 @@ class Train:
     """memory format of the features; faster on CPUs and for 16 bits"""
     tf32: bool = param()
     """faster, rougher float32 on GPUs"""
-    compile: bool = param()
-    """torch.compile where no second derivative is needed"""
-    micro_batch: int | None = param(low=1)
-    """images that a process works on at once, to save memory; null = all"""
-    device: str = param(choices=("auto", "cpu", "cuda"))
-    """where to train"""
-    processes: int = param(low=1)
-    """GPUs (or CPU processes) that share each batch"""
 
     def __post_init__(self) -> None:
-        for key in ("resolution", "channel_base", "batch", "micro_batch", "conv_clamp", "init_sha256"):
+        for key in ("resolution", "channel_base", "batch", "init", "conv_clamp"):
             need = self._need(key)
             if need:
                 raise UserError(f"train.{key}: found {getattr(self, key)!r}, need {need}")
 
+    @property
+    def group(self) -> int:
+        """Images in a group of the minibatch standard deviation."""
+        return min(self.batch, GROUP)
+
     def _need(self, key: str) -> str | None:
         """What a value needs beyond its own range, where it has not got that."""
-        group = min(self.batch, 4)  # of the minibatch standard deviation
         if key == "resolution" and self.resolution & (self.resolution - 1):
             return "a power of two (64, 128, 256, 512, ...)"
         if key == "channel_base" and self.channel_base < self.resolution:
             return f"at least train.resolution = {self.resolution}"
-        if key == "batch" and self.batch % group:
-            return f"a multiple of {group}"
-        if key == "batch" and self.batch // group < self.processes:
-            return f"at least {group * self.processes} for train.processes = {self.processes}"
-        if key == "micro_batch" and self.micro_batch is not None and self.micro_batch % group:
-            return f"null or a multiple of {group}"
+        if key == "batch" and self.batch % self.group:
+            return f"a multiple of {self.group}"
+        if key == "init" and (not self.init or "://" in self.init):
+            return "the path of a file; `python -m semireal.training.fetch URL FILE` makes one of a URL"
         if key == "conv_clamp" and self.precision == "float16" and self.conv_clamp is None:
             return "a number (256) for train.precision = float16, whose largest number is exceeded without"
-        if key == "init_sha256" and self.init_sha256 and not re.fullmatch("[0-9a-f]{64}", self.init_sha256):
-            return "null or 64 hexadecimal digits in lower case"
         return None

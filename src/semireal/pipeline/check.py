@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from semireal import stage
+from semireal import machine, stage
 from semireal.errors import UserError
 from semireal.params import FILE, whole
 from semireal.pipeline.compose import (
@@ -22,20 +22,25 @@ from semireal.pipeline.compose import (
     told,
 )
 from semireal.schema import load_yaml
+from semireal.training import start
 
 
 def before_run(root: Path) -> list[str]:
-    """Check params.yaml before any stage runs; gives notes about where it differs from `experiments/`.
+    """Check params.yaml and machine.yaml before any stage runs; gives notes where params.yaml is not as `experiments/`.
 
     An experiment has just been composed, and its -S are no surprise: no notes. Raises UserError.
     """
-    collection = whole.load(root / FILE).collection
+    given = whole.load(root / FILE)
+    collection, init = given.collection, given.train.init
     sources = EXPERIMENTS / "sources" / f"{collection}.yaml"
     if not (root / sources).is_file():
         raise UserError(f"collection: found {collection!r}, but there is no {sources} that says what it is")
     why = missing(root, collection)
     if why:
         raise UserError(why)
+    if not (root / f"{init}.dvc").is_file():  # then it may still be to come out of the cache of DVC
+        start.existing(init, root)
+    machine.load().check(given.train.batch, given.train.group)
     if "DVC_EXP_BASELINE_REV" in os.environ:
         return []
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semireal import params, schema, stage
+from semireal import machine, params, schema, stage
 from semireal.errors import UserError
 from semireal.params import whole
 from semireal.pipeline.commands import git
@@ -47,7 +47,7 @@ def run(root: Path) -> None:
         (clone / LOCK).unlink(missing_ok=True)
         stage.say(f"verify: making everything anew in {clone}")
         repro(clone)
-        rows = compare(recorded, locked(clone), on_gpu(whole.load(clone / params.FILE)))
+        rows = compare(recorded, locked(clone), on_gpu())
     sys.stdout.write(table(rows) + "\n")
     bad = [row.stage for row in rows if row.verdict == DIFFERENT]
     if bad:
@@ -101,13 +101,9 @@ def table(rows: list[Row]) -> str:
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
 
 
-def on_gpu(given: whole.Params) -> tuple[str, ...]:
+def on_gpu() -> tuple[str, ...]:
     """The stages that use a GPU on this machine: its sums are in another order at each run."""
-    import torch  # here: it takes seconds, and only the end needs it
-
-    if not torch.cuda.is_available():
-        return ()
-    return ("sample", "evaluate") if given.train.device == "cpu" else ("train", "sample", "evaluate")
+    return () if machine.load().kind() == "cpu" else ("train", "sample", "evaluate")
 
 
 def repro(clone: Path) -> None:

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 GROUPS = {  # of arXiv:2006.06676, appendix B; turns are left to the user, since faces have an up and a down
-    "blit": ("xflip", "xint"),
-    "geometric": ("scale", "angle", "aniso", "angle_after", "xfrac"),
-    "colour": ("brightness", "contrast", "lumaflip", "hue", "saturation"),
+    "b": ("xflip", "xint"),  # blit
+    "g": ("scale", "angle", "aniso", "angle_after", "xfrac"),  # geometric
+    "c": ("brightness", "contrast", "lumaflip", "hue", "saturation"),  # colour
 }
 # Low-pass filter of the wavelet sym6 (Daubechies, Ten Lectures on Wavelets, table 6.3), for resampling.
 SYM6 = (
@@ -61,8 +61,8 @@ class Transform:
         return images
 
 
-def names(groups: tuple[str, ...], rotate90: bool) -> tuple[str, ...]:
-    """The transforms of the groups `blit`, `geometric` and `colour`, and perhaps turns by 90 degrees."""
+def names(groups: str, rotate90: bool) -> tuple[str, ...]:
+    """The transforms of groups, such as `bgc` (blit, geometric and colour), and perhaps turns by 90 degrees."""
     return tuple(name for group in groups for name in GROUPS[group]) + (("turns",) if rotate90 else ())
 
 
@@ -103,7 +103,7 @@ def draw(
         make, identity = makers[name]
         value = make()
         gate = uniform() < (p_rotation if name.startswith("angle") else p)
-        into = colour if name in GROUPS["colour"] else geometry
+        into = colour if name in GROUPS["c"] else geometry
         into[name] = torch.where(gate if value.ndim == 1 else gate[:, None], value, identity)
     return Transform(inverse_of(geometry, size) if geometry else None, colour_of(colour) if colour else None)
 

@@ -5,8 +5,7 @@ A file is complete or absent (temporary name, then rename), and equal content gi
 
 import dataclasses
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from semireal.errors import UserError
+from semireal.files import replacing
 from semireal.stylegan2.augment import Ada
 from semireal.stylegan2.networks import Config, Discriminator, Generator
 
@@ -138,10 +138,10 @@ def save_state(path: Path, state: State) -> None:
     _write(path, "state", tensors, info)
 
 
-def load_state(path: Path, state: State, most_epochs: int) -> bool:
+def load_state(path: Path, state: State, unfit: Callable[[list[dict[str, float]]], bool]) -> bool:
     """Read a training state into `state`, whose networks and key say what is expected; else UserError.
 
-    A state of more than most_epochs is not read; gives whether it was.
+    A state with an `unfit` history is not read; gives whether it was.
     """
     tensors, info = _read(path, "state")
     if info["key"] != state.key:
@@ -149,7 +149,7 @@ def load_state(path: Path, state: State, most_epochs: int) -> bool:
             f"{path}: found a training with other parameters or data ({info['key']}, need {state.key}). "
             "Start over in another folder or remove this one"
         )
-    if len(info["history"]) > most_epochs:
+    if unfit(info["history"]):
         return False
     for part, module in _networks(state).items():
         load_weights(module, _under(part, tensors), f"{path}: {part}")
@@ -183,12 +183,8 @@ def _under(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], info: dict[str, Any]) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({"kind": kind, "version": VERSION, **info}, sort_keys=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         save_file(plain, partial, {METADATA: text})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path, *kinds: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

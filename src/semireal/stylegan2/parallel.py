@@ -51,13 +51,13 @@ def add_up(*tensors: Tensor) -> None:
         tensor.copy_(summed.view_as(tensor))
 
 
-def parts(count: int, group: int, at_once: int | None) -> Sequence[Tensor]:
-    """The samples of a batch that are this process's, in lots of at most `at_once` (None = all in one).
+def micro_batches(count: int, group: int, at_once: int | None) -> Sequence[Tensor]:
+    """The samples of a batch that are this process's, in micro-batches of at most `at_once` (None = all in one).
 
     Samples n, n + count/group, ... form a group of the minibatch standard deviation; groups stay whole and in
-    that order, so that processes and lots change nothing but rounding. A process may get no samples.
+    that order, so that processes and micro-batches change nothing but rounding. A process may get no samples.
     """
     groups = torch.arange(count).reshape(group, count // group)  # a group is a column
     mine = groups.tensor_split(size(), dim=1)[rank()]
     most = mine.shape[1] if at_once is None else max(at_once // group, 1)
-    return [lot.flatten() for lot in torch.split(mine, max(most, 1), dim=1) if lot.numel()]
+    return [part.flatten() for part in torch.split(mine, max(most, 1), dim=1) if part.numel()]

@@ -1,8 +1,8 @@
-"""One step of training: the four passes over a batch, on this process's share of it, in lots that fit the memory.
+"""One step of training: the four passes over a batch, on this process's share of it, in micro-batches that fit memory.
 
 Nothing depends on the state of a random generator: every step seeds its own from (seed, step), and each pass
 over the data is shuffled by (seed, pass). All processes draw the randomness of the whole batch and use their
-part of it, so that their number, like the size of the lots, changes nothing but rounding.
+part of it, so that their number, like the size of the micro-batches, changes nothing but rounding.
 """
 
 import dataclasses
@@ -18,14 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from semireal.machine import DEFAULT, Machine
+from semireal.params.train import Train
 from semireal.stylegan2 import augment, loss, parallel
 from semireal.stylegan2.augment import Transform
 from semireal.stylegan2.checkpoint import State
-from semireal.stylegan2.config import TrainConfig
 from semireal.stylegan2.networks import Discriminator, Generator
 from semireal.tensors import to_float
 
 ADA_INTERVAL = 4  # steps between changes of p
+PL_BATCH_SHRINK = 2  # the path length penalty takes a batch so many times smaller
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,46 +47,47 @@ class Latents:
 class Step:
     """Takes training steps on `state`; images: uint8 [N,3,H,W], on any device."""
 
-    def __init__(self, state: State, config: TrainConfig, images: Tensor) -> None:
+    def __init__(self, state: State, given: Train, seed: int, images: Tensor, machine: Machine = DEFAULT) -> None:
         self.state = state
-        self.config = config
+        self.given = given
+        self.seed = seed
         self.images = images
         self.device = state.pl_mean.device
         self.rng = torch.Generator(self.device)
         self.choices = torch.Generator()  # of the host, which must not wait for a GPU
-        self.transforms = augment.names(config.ada_groups, config.ada_rotate90)
+        self.transforms = augment.names(given.ada_transforms, given.ada_rotate90)
         self.signs = torch.zeros([], device=self.device)  # of the real logits of this process, not yet in state.ada
-        self.lots = parallel.parts(config.batch, config.group, config.micro_batch)
-        self.pl_batch = max(config.batch // config.pl_batch_shrink, 1)
-        self.pl_lots = parallel.parts(self.pl_batch, 1, config.micro_batch)
+        self.micro_batches = parallel.micro_batches(given.batch, given.group, machine.micro_batch)
+        self.pl_batch = max(given.batch // PL_BATCH_SHRINK, 1)
+        self.pl_micro_batches = parallel.micro_batches(self.pl_batch, 1, machine.micro_batch)
         self.seen: dict[str, list[Tensor]] = defaultdict(list)
         # torch.compile cannot differentiate twice: the regularisers take the networks as they are
         self.synthesis: Callable[..., Tensor] = (
-            torch.compile(state.G.synthesis) if config.compile else state.G.synthesis
+            torch.compile(state.G.synthesis) if machine.compile else state.G.synthesis
         )
-        self.D: Callable[[Tensor], Tensor] = torch.compile(state.D) if config.compile else state.D
+        self.D: Callable[[Tensor], Tensor] = torch.compile(state.D) if machine.compile else state.D
 
     def __call__(self) -> None:
         """Take one step."""
-        state, config = self.state, self.config
+        state, given = self.state, self.given
         for rng in (self.rng, self.choices):
-            rng.manual_seed(seed_of(config.seed, "step", state.step))
+            rng.manual_seed(seed_of(self.seed, "step", state.step))
         state.D.requires_grad_(False)
         self._generator_adversarial()
-        if config.pl_weight and state.step % config.pl_interval == 0:
+        if given.pl_weight and state.step % given.pl_interval == 0:
             self._generator_path_length()
         state.D.requires_grad_(True)
-        freeze(state.D, config.freeze_d)
+        freeze(state.D, given.freeze_d)
         real = self._draw_reals()
         self._discriminator_adversarial(real)
-        if config.r1_gamma and state.step % config.r1_interval == 0:
+        if given.r1_gamma and state.step % given.r1_interval == 0:
             self._discriminator_r1(real)
-        average(state.G_ema, state.G, config, state.nimg)
-        state.nimg += config.batch
+        average(state.G_ema, state.G, given, state.nimg)
+        state.nimg += given.batch
         state.step += 1
-        if config.ada_target is not None and state.step % ADA_INTERVAL == 0:
+        if given.ada_target is not None and state.step % ADA_INTERVAL == 0:
             self.count_signs()
-            state.ada.update(config.ada_target, config.ada_kimg)
+            state.ada.update(given.ada_target, given.ada_kimg)
 
     def count_signs(self) -> None:
         """Bring the signs of all processes into state.ada."""
@@ -106,51 +109,51 @@ class Step:
     # The four passes.
 
     def _generator_adversarial(self) -> None:
-        latents, transform = self._draw_latents(self.config.batch), self._draw_transform()
+        latents, transform = self._draw_latents(self.given.batch), self._draw_transform()
         total = torch.zeros([], device=self.device)
-        for lot in self.lots:
-            fake, _ = self._generate(latents[lot], self.synthesis)
-            value = loss.g_main(self.D(transform[lot](fake))) * (len(lot) / self.config.batch)
+        for part in self.micro_batches:
+            fake, _ = self._generate(latents[part], self.synthesis)
+            value = loss.g_main(self.D(transform[part](fake))) * (len(part) / self.given.batch)
             torch.autograd.backward(value)
             total += value.detach()
         update(self.state.opt_g)
         self.seen["loss_g"].append(total)
 
     def _generator_path_length(self) -> None:
-        state, config = self.state, self.config
+        state, given = self.state, self.given
         latents = self._draw_latents(self.pl_batch)
-        side = config.network.img_resolution
+        side = given.resolution
         noise = torch.randn([self.pl_batch, 3, side, side], generator=self.rng, device=self.device)
 
-        def measure(lot: Tensor, create_graph: bool) -> Tensor:
-            fake, ws = self._generate(latents[lot], state.G.synthesis)
-            return loss.path_lengths(fake, ws, noise[lot], create_graph)
+        def measure(part: Tensor, create_graph: bool) -> Tensor:
+            fake, ws = self._generate(latents[part], state.G.synthesis)
+            return loss.path_lengths(fake, ws, noise[part], create_graph)
 
-        # The penalty needs the lengths of the whole batch; several lots are measured first and then made again.
-        again = len(self.pl_lots) > 1
-        measured = [measure(lot, create_graph=not again) for lot in self.pl_lots]
+        # The penalty needs the lengths of the whole batch: several micro-batches are measured first, then made again.
+        again = len(self.pl_micro_batches) > 1
+        measured = [measure(part, create_graph=not again) for part in self.pl_micro_batches]
         lengths = torch.zeros(self.pl_batch, device=self.device)
-        for lot, values in zip(self.pl_lots, measured, strict=True):
-            lengths[lot] = values.detach()
+        for part, values in zip(self.pl_micro_batches, measured, strict=True):
+            lengths[part] = values.detach()
         parallel.add_up(lengths)
         lengths.requires_grad_(True)
         penalty, pl_mean = loss.path_penalty(lengths, state.pl_mean)
-        (grads,) = torch.autograd.grad(penalty.mean() * (config.pl_weight * config.pl_interval), lengths)
-        for lot, values in zip(self.pl_lots, measured, strict=True):
-            torch.autograd.backward(measure(lot, create_graph=True) if again else values, grads[lot])
+        (grads,) = torch.autograd.grad(penalty.mean() * (given.pl_weight * given.pl_interval), lengths)
+        for part, values in zip(self.pl_micro_batches, measured, strict=True):
+            torch.autograd.backward(measure(part, create_graph=True) if again else values, grads[part])
         update(state.opt_g)
         state.pl_mean = pl_mean.detach()
         self.seen["pl"].append(penalty.detach().mean() / parallel.size())
 
     def _discriminator_adversarial(self, real: Callable[[Tensor], Tensor]) -> None:
-        latents = self._draw_latents(self.config.batch)
+        latents = self._draw_latents(self.given.batch)
         transform_fake, transform_real = self._draw_transform(), self._draw_transform()
         totals = torch.zeros(3, device=self.device)
-        for lot in self.lots:
-            share = len(lot) / self.config.batch
+        for part in self.micro_batches:
+            share = len(part) / self.given.batch
             with torch.no_grad():
-                fake, _ = self._generate(latents[lot], self.synthesis)
-            fake_logits, real_logits = self.D(transform_fake[lot](fake)), self.D(transform_real[lot](real(lot)))
+                fake, _ = self._generate(latents[part], self.synthesis)
+            fake_logits, real_logits = self.D(transform_fake[part](fake)), self.D(transform_real[part](real(part)))
             loss_fake, loss_real = loss.d_main(fake_logits, real_logits)
             value = (loss_fake + loss_real) * share
             torch.autograd.backward(value)
@@ -158,17 +161,17 @@ class Step:
             totals += torch.stack(shown).detach()
             self.signs += real_logits.detach().sign().sum()
         update(self.state.opt_d)
-        self.state.ada.count += self.config.batch
+        self.state.ada.count += self.given.batch
         for name, total in zip(("loss_d", "logits_fake", "logits_real"), totals, strict=True):
             self.seen[name].append(total)
 
     def _discriminator_r1(self, real: Callable[[Tensor], Tensor]) -> None:
-        config, transform = self.config, self._draw_transform()
+        given, transform = self.given, self._draw_transform()
         total = torch.zeros([], device=self.device)
-        for lot in self.lots:
-            images = real(lot).requires_grad_(True)
-            penalty = loss.r1_penalty(self.state.D(transform[lot](images)), images).sum() / config.batch
-            torch.autograd.backward(penalty * (config.r1_gamma / 2 * config.r1_interval))
+        for part in self.micro_batches:
+            images = real(part).requires_grad_(True)
+            penalty = loss.r1_penalty(self.state.D(transform[part](images)), images).sum() / given.batch
+            torch.autograd.backward(penalty * (given.r1_gamma / 2 * given.r1_interval))
             total += penalty.detach()
         update(self.state.opt_d)
         self.seen["r1"].append(total)
@@ -176,9 +179,9 @@ class Step:
     # What they are made from.
 
     def _draw_latents(self, count: int) -> Latents:
-        G, config = self.state.G, self.config
-        z, z_mix = torch.randn([2, count, config.network.z_dim], generator=self.rng, device=self.device)
-        cutoff = loss.mixing_cutoff(G.mapping.num_ws, config.style_mixing_prob, self.choices)
+        G, given = self.state.G, self.given
+        z, z_mix = torch.randn([2, count, given.z_dim], generator=self.rng, device=self.device)
+        cutoff = loss.mixing_cutoff(G.mapping.num_ws, given.style_mixing, self.choices)
         with torch.no_grad():
             G.mapping.update_w_avg(G.mapping(z)[:, 0])
         return Latents(z, z_mix, cutoff, G.synthesis.draw_noise(count, self.rng))
@@ -192,21 +195,21 @@ class Step:
         return synthesis(ws, latents.noise), ws
 
     def _draw_transform(self) -> Transform:
-        config, p = self.config, self.state.ada.p
-        if config.ada_target is None or p == 0:
+        given, p = self.given, self.state.ada.p
+        if given.ada_target is None or p == 0:
             return Transform(None, None)
-        side = config.network.img_resolution
-        return augment.draw(config.batch, (side, side), self.transforms, p, self.rng)
+        side = given.resolution
+        return augment.draw(given.batch, (side, side), self.transforms, p, self.rng)
 
     def _draw_reals(self) -> Callable[[Tensor], Tensor]:
         """The batch that comes next: a function from sample numbers to float32 [n,3,H,W] in [-1,1], some mirrored."""
-        config = self.config
-        numbers = torch.as_tensor(next_images(config.seed, self.state.nimg, config.batch, len(self.images)))
-        mirrored = torch.rand([config.batch, 1, 1, 1], generator=self.rng, device=self.device) < 0.5
+        given = self.given
+        numbers = torch.as_tensor(next_images(self.seed, self.state.nimg, given.batch, len(self.images)))
+        mirrored = torch.rand([given.batch, 1, 1, 1], generator=self.rng, device=self.device) < 0.5
 
-        def real(lot: Tensor) -> Tensor:
-            found = to_float(self.images[numbers[lot]].to(self.device, non_blocking=True))
-            return torch.where(mirrored[lot], found.flip(3), found) if config.mirror else found
+        def real(part: Tensor) -> Tensor:
+            found = to_float(self.images[numbers[part]].to(self.device, non_blocking=True))
+            return torch.where(mirrored[part], found.flip(3), found) if given.mirror else found
 
         return real
 
@@ -255,12 +258,12 @@ def update(optimizer: torch.optim.Optimizer) -> None:
 
 
 @torch.no_grad()
-def average(G_ema: Generator, G: Generator, config: TrainConfig, nimg: int) -> None:
+def average(G_ema: Generator, G: Generator, given: Train, nimg: int) -> None:
     """Move the parameters of G_ema towards those of G and copy the buffers."""
-    half_life = config.ema_kimg * 1000
-    if config.ema_rampup is not None:
-        half_life = min(half_life, nimg * config.ema_rampup)
-    beta = 0.5 ** (config.batch / max(half_life, 1e-8))
+    half_life = given.ema_kimg * 1000
+    if given.ema_rampup is not None:
+        half_life = min(half_life, nimg * given.ema_rampup)
+    beta = 0.5 ** (given.batch / max(half_life, 1e-8))
     torch._foreach_lerp_(list(G_ema.parameters()), list(G.parameters()), 1 - beta)
     for old, new in zip(G_ema.buffers(), G.buffers(), strict=True):
         old.copy_(new)

@@ -18,9 +18,11 @@ from tqdm import tqdm
 
 from semireal.errors import UserError
 from semireal.images import Pixels, grid, save_png
+from semireal.machine import DEFAULT, Machine
+from semireal.params.train import Train
 from semireal.stylegan2 import parallel
 from semireal.stylegan2.checkpoint import Networks, State, load_state, save_networks, save_state, take_matching
-from semireal.stylegan2.config import PRECISIONS, TrainConfig, run_key
+from semireal.stylegan2.config import network_of, run_key
 from semireal.stylegan2.networks import Generator, build_discriminator, build_generator, set_precision
 from semireal.stylegan2.step import Step, adam, order, seed_of
 from semireal.tensors import to_uint8
@@ -28,9 +30,11 @@ from semireal.tensors import to_uint8
 EPOCH = 1000  # images shown
 SAVE_SECONDS = 60  # between saved states, where no snapshot is due
 STATE = "state.safetensors"
-BEST = "best.safetensors"
 GRIDS = "grids"
+GRID = 64  # images in a grid
+MEANS = ("loss_g", "loss_d", "logits_fake", "logits_real", "r1", "pl")  # of the steps of an epoch
 MEASURES = ("snapshot_kernel_r64", "snapshot_diversity_r64")  # what a monitor gives
+COLUMNS = ("epoch", "kimg", *MEANS, "ada_p", *MEASURES)  # of the history, in this order
 SHOWN = ("loss_g", "loss_d", "r1", "ada_p", MEASURES[0])  # beside the progress bar
 COLLAPSED = 0.25  # of the greatest diversity so far
 
@@ -40,74 +44,87 @@ Monitor = Callable[[Generator], tuple[float, float]]
 
 def train(
     images: Tensor,
-    config: TrainConfig,
+    given: Train,
+    seed: int,
     workdir: Path,
     data_key: str,
     device: str | torch.device = "cpu",
+    machine: Machine = DEFAULT,
     start: Networks | None = None,
     monitor: Monitor | None = None,
     on_epoch: Callable[[Row, Generator], None] | None = None,
 ) -> State:
-    """Train until config.epochs, going on from workdir/state.safetensors if there is one that is not past it.
+    """Train until given.epochs, going on from workdir/state.safetensors if there is one that is not past the end.
 
-    images: uint8 [N,3,H,W]; data_key: a name that changes with them; start: networks to start from (transfer
-    learning); monitor: kernel distance and diversity of a generator, asked at every snapshot; on_epoch: called
-    with each new row of the history and the averaged generator. Also writes workdir/grids/{reals,fakes_<epoch>}.png
-    and workdir/best.safetensors, the snapshot with the least kernel distance. Under torchrun the processes share
-    each batch and the first one writes. Raises UserError where the images do not fit the network, where the state
-    belongs to another run, and where a loss stops being finite; the last saved state stays valid.
+    images: uint8 [N,3,H,W]; data_key: a name that changes with them; machine: of which micro_batch and compile count
+    here; start: networks to start from (transfer learning), which is what given.init stands for; monitor: kernel
+    distance and diversity of a generator, asked at every snapshot; on_epoch: called with each new row of the history
+    and the averaged generator. Also writes workdir/grids/{reals,fakes_<epoch>}.png and the snapshot with the least
+    kernel distance (see `best_file`). Under torchrun the processes share each batch and the first one writes. Raises
+    UserError where the images do not fit the network, where the state belongs to another run, and where a loss stops
+    being finite; the last saved state stays valid.
     """
-    prepare(config.tf32)
-    resolution = config.network.img_resolution
+    prepare(given.tf32)
+    resolution = given.resolution
     if images.ndim != 4 or images.shape[0] < 1 or images.shape[1:] != (3, resolution, resolution):
         raise UserError(f"train: images: found {list(images.shape)}, need [N, 3, {resolution}, {resolution}]")
-    if config.batch // config.group < parallel.size():
-        need = config.group * parallel.size()
-        raise UserError(f"train: batch: found {config.batch}, need at least {need} for {parallel.size()} processes")
     first_process = parallel.rank() == 0
-    state = new_state(config, data_key, torch.device(device), start)
-    if _resume(workdir, state, config.epochs):
+    state = new_state(given, seed, data_key, torch.device(device), start)
+    if _resume(workdir, state, given):
         _say(f"going on from epoch {len(state.history)}")
     elif first_process:
-        _begin(workdir, images, state, config)
+        _begin(workdir, images, state, given, seed)
 
-    step = Step(state, config, images)
+    step = Step(state, given, seed, images, machine)
     last_save = time.monotonic()
     bar = tqdm(
         desc="train",
-        total=config.epochs * EPOCH,
+        total=given.epochs * EPOCH,
         initial=state.nimg,
         unit="img",
         unit_scale=True,
         mininterval=1,
         disable=not first_process,
     )
-    for epoch in range(len(state.history) + 1, config.epochs + 1):
-        if _out_of_patience(state.history, config.patience):
-            _say(f"no better snapshot in {config.patience} measurements: stopped at epoch {epoch - 1}")
-            break
+    while not has_ended(state.history, given):
+        epoch = len(state.history) + 1
         while state.nimg < epoch * EPOCH:
             step()
-            bar.update(config.batch)
+            bar.update(given.batch)
         step.count_signs()
         row = _row(epoch, state, step.means())
-        snapshot = epoch % config.snapshot_epochs == 0
+        snapshot = epoch % given.snapshot_epochs == 0
         if snapshot and monitor is not None:
             row |= _measure(monitor, state.G_ema)
         state.history.append(row)
-        bar.set_postfix(
-            {name: f"{row[name]:.3g}" for name in ("loss_g", "loss_d", "r1", "ada_p", MEASURES[0]) if name in row}
-        )
+        bar.set_postfix({name: f"{row[name]:.3g}" for name in SHOWN if name in row})
         if first_process:
             if snapshot:
-                _snapshot(workdir, state, config)
-            if snapshot or epoch == config.epochs or time.monotonic() - last_save > SAVE_SECONDS:
-                save_state(workdir / STATE, state)
+                _snapshot(workdir, state, given.batch, seed)
+            if snapshot or epoch == given.epochs or time.monotonic() - last_save > SAVE_SECONDS:
+                _save(workdir, state)
                 last_save = time.monotonic()
             if on_epoch is not None:
                 on_epoch(row, state.G_ema)
     bar.close()
+    if len(state.history) < given.epochs:
+        _say(f"no better snapshot in {given.patience} measurements: stopped at epoch {len(state.history)}")
     return state
+
+
+def has_ended(history: Sequence[Row], given: Train) -> bool:
+    """Whether a run with these epochs behind it is over: all of them done, or out of patience."""
+    best = best_epoch(history)
+    return len(history) >= given.epochs or (
+        given.patience is not None
+        and best is not None
+        and sum(MEASURES[0] in row for row in history if row["epoch"] > best) >= given.patience
+    )
+
+
+def columns(history: Sequence[Row]) -> list[str]:
+    """The columns that the history has, in an order that does not depend on where it was saved and read again."""
+    return [name for name in COLUMNS if any(name in row for row in history)]
 
 
 def best_epoch(history: Sequence[Row]) -> int | None:
@@ -133,51 +150,61 @@ def prepare(tf32: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
 
 
-def new_state(config: TrainConfig, data_key: str, device: torch.device, start: Networks | None) -> State:
+def best_file(workdir: Path, epoch: int) -> Path:
+    """The averaged generator of the epoch, kept while it is the best snapshot: one file, and two while saving."""
+    return workdir / f"best_{epoch:05d}.safetensors"
+
+
+def new_state(given: Train, seed: int, data_key: str, device: torch.device, start: Networks | None) -> State:
     """The state before the first step."""
-    G = build_generator(config.network, seed_of(config.seed, "generator"))
-    D = build_discriminator(config.network, seed_of(config.seed, "discriminator"))
+    network = network_of(given)
+    G = build_generator(network, seed_of(seed, "generator"))
+    D = build_discriminator(network, seed_of(seed, "discriminator"))
     if start is not None:
         _say(f"generator starts with {take_matching(G, start.generator, 'start generator')}")
         if start.discriminator is not None:
             _say(f"discriminator starts with {take_matching(D, start.discriminator, 'start discriminator')}")
-    for network in (G, D):
-        set_precision(network, PRECISIONS[config.precision], config.low_precision_res, config.channels_last)
-        network.to(device)
+    for module in (G, D):
+        set_precision(module, getattr(torch, given.precision), given.low_precision_res, given.channels_last)
+        module.to(device)
     return State(
         G=G,
         D=D,
         G_ema=copy.deepcopy(G).eval().requires_grad_(False),
-        opt_g=adam(G, config.lr, config.pl_interval if config.pl_weight else None),
-        opt_d=adam(D, config.lr, config.r1_interval if config.r1_gamma else None),
+        opt_g=adam(G, given.lr, given.pl_interval if given.pl_weight else None),
+        opt_d=adam(D, given.lr, given.r1_interval if given.r1_gamma else None),
         pl_mean=torch.zeros([], device=device),
-        key=run_key(config, data_key, start),
+        key=run_key(given, seed, data_key, start),
     )
 
 
-def _resume(workdir: Path, state: State, epochs: int) -> bool:
+def _resume(workdir: Path, state: State, given: Train) -> bool:
     if not (workdir / STATE).exists():
         return False
-    if load_state(workdir / STATE, state, epochs):
+    if load_state(workdir / STATE, state, lambda history: _is_past_the_end(history, given)):
         return True
-    _say(f"the saved state is past epoch {epochs}: starting over")
+    _say("the saved state is past the end of this run: starting over")
     return False
 
 
-def _begin(workdir: Path, images: Tensor, state: State, config: TrainConfig) -> None:
+def _is_past_the_end(history: Sequence[Row], given: Train) -> bool:
+    """Whether the run should have ended at an earlier epoch, with other bits than these."""
+    return any(has_ended(history[:epoch], given) for epoch in range(len(history)))
+
+
+def _begin(workdir: Path, images: Tensor, state: State, given: Train, seed: int) -> None:
     """Show the real images and the untouched start."""
     (workdir / GRIDS).mkdir(parents=True, exist_ok=True)
-    (workdir / BEST).unlink(missing_ok=True)
-    shown = images[order(config.seed, 0, len(images))[: config.grid]].permute(0, 2, 3, 1)
+    shown = images[order(seed, 0, len(images))[:GRID]].permute(0, 2, 3, 1)
     save_png(workdir / GRIDS / "reals.png", _square(shown.cpu().numpy()))
-    _save_fakes(workdir, state.G_ema, config, epoch=0)
+    _save_fakes(workdir, state.G_ema, given.batch, seed, epoch=0)
 
 
 def _row(epoch: int, state: State, means: Row) -> Row:
     """The numbers of an epoch; what was not computed in it keeps its last value."""
     previous = state.history[-1] if state.history else {}
     row: Row = {"epoch": epoch, "kimg": state.nimg / 1000}
-    for name in ("loss_g", "loss_d", "logits_fake", "logits_real", "r1", "pl"):
+    for name in MEANS:
         row[name] = means.get(name, previous.get(name, 0.0))
     row["ada_p"] = state.ada.p
     bad = [name for name, value in row.items() if not math.isfinite(value)]
@@ -198,30 +225,31 @@ def _measure(monitor: Monitor, G_ema: Generator) -> Row:
     return dict(zip(MEASURES, values.tolist(), strict=True))
 
 
-def _snapshot(workdir: Path, state: State, config: TrainConfig) -> None:
+def _snapshot(workdir: Path, state: State, batch: int, seed: int) -> None:
     epoch = len(state.history)
-    _save_fakes(workdir, state.G_ema, config, epoch)
+    _save_fakes(workdir, state.G_ema, batch, seed, epoch)
     if best_epoch(state.history) == epoch:
-        save_networks(workdir / BEST, config.network, state.G_ema.state_dict(), None, {"epochs": epoch})
+        G = state.G_ema
+        save_networks(best_file(workdir, epoch), G.config, G.state_dict(), None, {"epochs": epoch})
     if epoch in collapsed_epochs(state.history):
         _say(f"epoch {epoch}: the images are nearly all alike: the training has collapsed. Raise train.r1_gamma")
 
 
-def _out_of_patience(history: Sequence[Row], patience: int | None) -> bool:
-    best = best_epoch(history)
-    return (
-        patience is not None
-        and best is not None
-        and sum(MEASURES[0] in row for row in history if row["epoch"] > best) >= patience
-    )
+def _save(workdir: Path, state: State) -> None:
+    """Save the state, and only then let go of the snapshots that were better once: a kill finds all that it needs."""
+    save_state(workdir / STATE, state)
+    best = best_epoch(state.history)
+    for path in workdir.glob("best_*.safetensors"):
+        if best is None or path != best_file(workdir, best):
+            path.unlink()
 
 
 @torch.no_grad()
-def _save_fakes(workdir: Path, G: Generator, config: TrainConfig, epoch: int) -> None:
+def _save_fakes(workdir: Path, G: Generator, batch: int, seed: int, epoch: int) -> None:
     """Draw the same latents each time."""
-    rng = torch.Generator().manual_seed(seed_of(config.seed, "grid"))
-    z = torch.randn([config.grid, config.network.z_dim], generator=rng).to(G.mapping.w_avg)
-    fakes = np.concatenate([to_uint8(G(part, noise="const")) for part in torch.split(z, config.batch)])
+    rng = torch.Generator().manual_seed(seed_of(seed, "grid"))
+    z = torch.randn([GRID, G.config.z_dim], generator=rng).to(G.mapping.w_avg)
+    fakes = np.concatenate([to_uint8(G(part, noise="const")) for part in torch.split(z, batch)])
     save_png(workdir / GRIDS / f"fakes_{epoch:05d}.png", _square(fakes))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from semireal import images, tensors
+from semireal import images, machine, tensors
 from semireal.files import write_json
 from semireal.images import Pixels
 from semireal.params.sample import Sample
@@ -35,8 +35,8 @@ def generator_of(models: Path, snapshot: str) -> Path:
 
 
 def device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Where the networks run on this machine."""
+    return torch.device(machine.load().kind())
 
 
 def latents(seeds: range, z_dim: int) -> torch.Tensor:

@@ -1,12 +1,15 @@
 """train: StyleGAN2 on the dataset, resumable, with the averaged generator as the result.
 
 On several GPUs of one machine: `torchrun --nproc-per-node=N -m semireal.training.train`, which is what the stage does
-with train.processes = N.
+where this machine has the setting `processes: N` (see `semireal.machine`).
 """
 
 import argparse
+import dataclasses
 import functools
 import hashlib
+import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,28 +17,32 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from semireal import code, files, params, stage
+from semireal import machine as machines
 from semireal.errors import UserError
 from semireal.files import write_atomic
 from semireal.images import Pixels
+from semireal.machine import Machine
 from semireal.metrics import distances, features
 from semireal.params.train import Train
-from semireal.stylegan2 import Config, Generator, Networks, load_networks, parallel, save_networks, training
-from semireal.stylegan2.augment import GROUPS
-from semireal.stylegan2.checkpoint import save_state
-from semireal.stylegan2.config import TrainConfig, run_key
+from semireal.stylegan2 import Generator, Networks, load_networks, parallel, save_networks, training
+from semireal.stylegan2.checkpoint import State, save_state
+from semireal.stylegan2.config import deciding
 from semireal.stylegan2.training import Row
 from semireal.tensors import to_uint8
-from semireal.training import dataset
-from semireal.vision import weights
+from semireal.training import dataset, start
 
 NAME = "semireal.training.train"  # of this module, which torchrun starts as __main__
 HISTORY = "history.csv"
+MACHINE = "machine.json"
+PARTS = "run.json"  # in the work folder: what decides the run, by name
+PLACE = ("device", "threads", "processes", "compile")  # of what it is made on; versions belong to the code
 MONITORED = 256  # images that a snapshot is measured with
 
 
@@ -52,30 +59,27 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
 
     Writes generator.safetensors (the last averaged generator), best.safetensors (the snapshot with the least
     kernel distance) and checkpoint.safetensors (all that resuming takes) to `models`; grids/, history.csv (one row
-    per epoch) and report.json to `out`. Under torchrun all processes call this, and the first one writes.
+    per epoch), report.json and machine.json (what it was made on) to `out`. Under torchrun all processes call this,
+    and the first one writes. A run that was stopped, or had fewer epochs, and goes on leaves the same bytes as one in
+    a single go.
     """
-    with parallel.joined(device_of(given.train.device)) as device:
-        config = config_of(given.train, given.seed)
+    machine = machines.load()
+    with parallel.joined(machine.kind()) as device:
+        machine = dataclasses.replace(machine, processes=parallel.size())
+        machine.check(given.train.batch, given.train.group)
+        networks = start_of(given.train.init)
         images, _ = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
-        start = start_of(given.train)
         data_key = hashlib.sha256(images.numpy().tobytes()).hexdigest()
-        key = files.key_of(run_key(config, data_key, start), code.key_of_modules(NAME))
-        with _work(key) as work:
-            earlier = any(folder.is_dir() and folder != work for folder in work.parent.iterdir())
-            if earlier and not (work / training.STATE).exists() and parallel.rank() == 0:
-                stage.say("train: other parameters, data or code than in an earlier run: starting from the beginning")
+        made = made_on(machine, device, given.train.precision)
+        parts = deciding(given.train, given.seed, data_key, networks)
+        parts |= {"code": code.key_of_modules(NAME)} | {name: made[name] for name in PLACE}
+        with _work(parts) as work:
             monitor = Monitor(images.permute(0, 2, 3, 1).numpy(), device) if parallel.rank() == 0 else _absent
-            state = training.train(images, config, work, data_key, device, start, monitor)
+            state = training.train(images, given.train, given.seed, work, data_key, device, machine, networks, monitor)
             if parallel.rank() == 0:
-                models.mkdir(parents=True, exist_ok=True)
-                save_state(models / "checkpoint.safetensors", state)
-                last = models / "generator.safetensors"
-                epochs = len(state.history)
-                save_networks(last, config.network, state.G_ema.state_dict(), None, {"epochs": epochs})
-                measured = training.best_epoch(state.history) is not None
-                best = work / training.BEST if measured else last
-                write_atomic(models / "best.safetensors", best.read_bytes())
-                _report(work, out, state.history, given.train)
+                _save(models, work, state)
+                _report(work, out, state.history, given.train.snapshot_epochs)
+                files.write_json(out / MACHINE, made)
 
 
 def launch(out: Path, processes: int) -> None:
@@ -116,74 +120,39 @@ def _absent(_: Generator) -> tuple[float, float]:
     raise AssertionError("only the first process measures")
 
 
-def config_of(given: Train, seed: int) -> TrainConfig:
-    """The training run that the parameters describe."""
-    network = Config(
-        z_dim=given.z_dim,
-        w_dim=given.w_dim,
-        img_resolution=given.resolution,
-        mapping_layers=given.mapping_layers,
-        channel_base=given.channel_base,
-        channel_max=given.channel_max,
-        conv_clamp=given.conv_clamp,
-    )
-    return TrainConfig(
-        network=network,
-        epochs=given.epochs,
-        batch=given.batch,
-        micro_batch=given.micro_batch,
-        lr=given.lr,
-        r1_gamma=given.r1_gamma,
-        r1_interval=given.r1_interval,
-        pl_weight=given.pl_weight,
-        pl_interval=given.pl_interval,
-        ema_kimg=given.ema_kimg,
-        ema_rampup=given.ema_rampup,
-        style_mixing_prob=given.style_mixing,
-        mirror=given.mirror,
-        ada_target=given.ada_target,
-        ada_kimg=given.ada_kimg,
-        ada_groups=tuple(GROUPS)[: len(given.ada_transforms)],  # b, bg and bgc, in this order
-        ada_rotate90=given.ada_rotate90,
-        freeze_d=given.freeze_d,
-        precision=given.precision,
-        low_precision_res=given.low_precision_res,
-        channels_last=given.channels_last,
-        tf32=given.tf32,
-        compile=given.compile,
-        snapshot_epochs=given.snapshot_epochs,
-        patience=given.patience,
-        seed=seed,
-    )
+def start_of(init: str) -> Networks | None:
+    """The networks in the file that `train.init` names; None for a start from random ones."""
+    path = start.existing(init, Path())
+    return None if start.is_noise(path) else load_networks(path)
 
 
-def start_of(given: Train) -> Networks | None:
-    """The networks that `train.init` names, fetched if it is a URL; None from scratch."""
-    if given.init is None:
-        return None
-    if given.init.startswith(("http://", "https://")):
-        return load_networks(weights.fetch(given.init, given.init_sha256))
-    path = Path(given.init)
-    if not path.is_file():
-        raise UserError(f"train.init: {path} not found. Put a network there, give a URL, or set it to null")
-    if given.init_sha256 and files.sha256_of(path) != given.init_sha256:
-        raise UserError(f"train.init: {path} has another SHA-256 than train.init_sha256. Correct one of them")
-    return load_networks(path)
+def made_on(machine: Machine, device: torch.device, precision: str) -> dict[str, Any]:
+    """What decides the bits of a result beside parameters, data and code. Nothing in it names one machine.
 
-
-def device_of(wanted: str) -> str:
-    """The kind of device that `train.device` means here."""
-    cuda = torch.cuda.is_available()
-    if wanted == "cuda" and not cuda:
-        raise UserError("train.device: found cuda, but there is no usable GPU here. Set it to auto or cpu")
-    return "cuda" if cuda and wanted != "cpu" else "cpu"
+    On a CPU the number of threads belongs to it, which share the sums.
+    """
+    return {
+        "device": device.type,
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        "processes": parallel.size(),
+        "micro_batch": machine.micro_batch,
+        "compile": machine.compile,
+        "precision": precision,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
 
 
 @contextmanager
-def _work(key: str) -> Iterator[Path]:
-    """The work folder of the run, locked by the first process for all of them."""
+def _work(parts: dict[str, Any]) -> Iterator[Path]:
+    """The work folder of the run that these parts decide, locked by the first process for all of them."""
+    key = files.key_of(parts)
     if parallel.rank() == 0:
         with stage.work("train", key) as folder:
+            if not (folder / training.STATE).exists():
+                _say_what_is_new(folder, parts)
+            files.write_json(folder / PARTS, parts)
             parallel.wait()
             yield folder
     else:
@@ -191,13 +160,32 @@ def _work(key: str) -> Iterator[Path]:
         yield stage.work_root() / "train" / key
 
 
-def _report(work: Path, out: Path, history: Sequence[Row], given: Train) -> None:
+def _say_what_is_new(work: Path, parts: dict[str, Any]) -> None:
+    """Tell what differs from the last run that left something to go on from, if there is one."""
+    earlier = [path for path in work.parent.glob(f"*/{PARTS}") if path.parent != work]
+    if earlier:
+        before = json.loads(max(earlier, key=lambda path: path.stat().st_mtime_ns).read_text())
+        new = sorted(name for name in parts.keys() | before.keys() if parts.get(name) != before.get(name))
+        stage.say(f"train: not as in the last run: {', '.join(new)}; starting from the beginning")
+
+
+def _save(models: Path, work: Path, state: State) -> None:
+    models.mkdir(parents=True, exist_ok=True)
+    save_state(models / "checkpoint.safetensors", state)
+    last, epochs = models / "generator.safetensors", len(state.history)
+    save_networks(last, state.G_ema.config, state.G_ema.state_dict(), None, {"epochs": epochs})
+    best = training.best_epoch(state.history)
+    snapshot = last if best is None else training.best_file(work, best)
+    write_atomic(models / "best.safetensors", snapshot.read_bytes())
+
+
+def _report(work: Path, out: Path, history: Sequence[Row], snapshot_epochs: int) -> None:
     grids = out / "grids"
     grids.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(work / training.GRIDS / "reals.png", grids / "reals.png")
-    for epoch in [0, *range(given.snapshot_epochs, len(history) + 1, given.snapshot_epochs)]:
+    for epoch in [0, *range(snapshot_epochs, len(history) + 1, snapshot_epochs)]:
         shutil.copyfile(work / training.GRIDS / f"fakes_{epoch:05d}.png", grids / f"fakes_{epoch:05d}.png")
-    pd.DataFrame(list(history)).to_csv(out / HISTORY, index=False)
+    pd.DataFrame(list(history), columns=training.columns(history)).to_csv(out / HISTORY, index=False)
     report: dict[str, float] = {"epochs": len(history), "ada_p": history[-1]["ada_p"]}
     best = training.best_epoch(history)
     if best is not None:

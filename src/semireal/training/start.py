@@ -1,0 +1,27 @@
+"""The file that a training starts from, train.init: a network, or a few words that stand for random ones.
+
+It is always a file, so that DVC sees when it is replaced by another.
+"""
+
+from pathlib import Path
+
+from semireal.errors import UserError
+
+NOISE = b"from noise"  # how a file begins that stands for random networks
+
+
+def existing(init: str, root: Path) -> Path:
+    """The path of the file that `train.init` names; UserError where it is not there. root: of the repository."""
+    path = root / init
+    if not path.is_file():
+        raise UserError(
+            f"train.init: {init} not found. Put a network there (python -m semireal.training.fetch URL {init}), or set "
+            "it to experiments/noise.init"
+        )
+    return path
+
+
+def is_noise(path: Path) -> bool:
+    """Whether the file only says that a training starts from random networks."""
+    with path.open("rb") as file:
+        return file.read(len(NOISE)) == NOISE

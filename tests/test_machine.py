@@ -1,0 +1,112 @@
+import dataclasses
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+from semireal import machine
+from semireal.errors import UserError
+from semireal.machine import DEFAULT, Machine
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in dataclasses.fields(Machine):
+        monkeypatch.delenv(f"SEMIREAL_{field.name.upper()}", raising=False)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+def test_the_environment_wins_over_the_file_and_both_over_the_default(
+    work_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert machine.load() == DEFAULT
+    (work_root / "machine.yaml").write_text("# nothing yet\n")
+    assert machine.load() == DEFAULT
+    (work_root / "machine.yaml").write_text("device: cpu\nmicro_batch: 4\n")
+    assert machine.load() == Machine(device="cpu", processes=1, micro_batch=4, compile=False)
+    monkeypatch.setenv("SEMIREAL_MICRO_BATCH", "null")
+    monkeypatch.setenv("SEMIREAL_PROCESSES", "8")
+    monkeypatch.setenv("SEMIREAL_COMPILE", "true")
+    monkeypatch.setenv("SEMIREAL_DEVICE", "")  # empty is not set
+    assert machine.load() == Machine(device="cpu", processes=8, micro_batch=None, compile=True)
+
+
+def test_the_file_is_that_of_the_user_in_a_copy_of_the_repository(
+    work_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC runs queued and temporary experiments in a copy, and says in DVC_ROOT of what."""
+    (work_root / "machine.yaml").write_text("processes: 2\n")
+    (work_root / "copy").mkdir()
+    monkeypatch.chdir(work_root / "copy")
+    assert machine.load().processes == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("device: gpu", r"^machine\.yaml: device: found 'gpu', need one of auto, cpu, cuda$"),
+        ("proceses: 2", r"^machine\.yaml: proceses: unknown parameter; known here: device, processes"),
+        ("processes: 0", r"^machine\.yaml: processes: found 0, need a whole number from 1 up$"),
+        ("- device", r"^machine\.yaml: found \['device'\], need lines such as `device: cpu`$"),
+        ("device: [", r"machine\.yaml: not valid YAML"),
+    ],
+)
+def test_a_wrong_line_names_the_file(work_root: Path, content: str, message: str) -> None:
+    (work_root / "machine.yaml").write_text(content)
+    with pytest.raises(UserError, match=message):
+        machine.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("SEMIREAL_DEVICE", "gpu", r"^SEMIREAL_DEVICE: device: found 'gpu', need one of auto, cpu, cuda$"),
+        ("SEMIREAL_PROCESSES", "many", r"^SEMIREAL_PROCESSES: processes: found 'many', need a whole number"),
+        ("SEMIREAL_MICRO_BATCH", "[", r"^SEMIREAL_MICRO_BATCH: micro_batch: found '\[', need a whole number or null"),
+        ("SEMIREAL_COMPILE", "1", r"^SEMIREAL_COMPILE: compile: found 1, need true or false$"),
+    ],
+)
+def test_a_wrong_variable_is_named(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        machine.load()
+
+
+def test_the_batch_must_be_shared_in_whole_groups() -> None:
+    for fine in (DEFAULT, dataclasses.replace(DEFAULT, processes=4, micro_batch=8)):
+        fine.check(batch=16, group=4)
+    with pytest.raises(
+        UserError, match=r"SEMIREAL_PROCESSES .*machine\.yaml: found 5, need at most 4: train\.batch = 16"
+    ):
+        dataclasses.replace(DEFAULT, processes=5).check(batch=16, group=4)
+    with pytest.raises(UserError, match=r"SEMIREAL_MICRO_BATCH .*: found 6, need null or a multiple of 4"):
+        dataclasses.replace(DEFAULT, micro_batch=6).check(batch=16, group=4)
+
+
+def test_kind_with_a_gpu(gpu: None) -> None:
+    assert [dataclasses.replace(DEFAULT, device=device).kind() for device in ("auto", "cpu", "cuda")] == [
+        "cuda",
+        "cpu",
+        "cuda",
+    ]
+
+
+def test_kind_without_a_gpu(no_gpu: None) -> None:
+    assert [dataclasses.replace(DEFAULT, device=device).kind() for device in ("auto", "cpu")] == ["cpu", "cpu"]
+    with pytest.raises(UserError, match=r"SEMIREAL_DEVICE or device in machine\.yaml: found cuda, but there is no"):
+        dataclasses.replace(DEFAULT, device="cuda").check(batch=8, group=4)
+
+
+def test_git_and_dvc_ignore_the_file() -> None:
+    assert subprocess.run(["git", "check-ignore", "-q", "machine.yaml"], cwd=ROOT, check=False).returncode == 0
+    assert "/machine.yaml" in (ROOT / ".dvcignore").read_text().splitlines()
