@@ -172,3 +172,91 @@ def test_lent_objects_serve_one_thread_at_a_time_and_are_used_again() -> None:
     with suppress(ValueError), lent.borrowed():
         raise ValueError
     assert len(made) <= max(2, os.cpu_count() or 1)  # given back after an error too
+
+
+def other_primaries() -> bytes:
+    """A profile of a screen whose red and green are swapped."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.replace(b"rXYZ", b"????", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"????", b"gXYZ", 1)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_are_those_of_the_profile(tmp_path: Path, mode: str) -> None:
+    Image.fromarray(gradient()).convert(mode).save(tmp_path / "x.png", icc_profile=other_primaries())
+    found = images.load_rgb(tmp_path / "x.png").astype(int)
+    assert np.abs(found - gradient()[..., [1, 0, 2]]).max() <= 3
+
+
+def test_a_colour_that_stands_for_nothing_is_white(tmp_path: Path) -> None:
+    img = gradient()
+    img[:8] = (10, 200, 30)
+    Image.fromarray(img).save(tmp_path / "x.png", transparency=(10, 200, 30))
+    found = images.load_rgb(tmp_path / "x.png")
+    assert (found[:8] == 255).all()
+    assert np.array_equal(found[8:], img[8:])
+
+
+def test_resize_averages() -> None:
+    img = texture(0, 64, 64)
+    assert images.resize(img, 64) is img
+    small = images.resize(img, 8)
+    assert small.shape == (8, 8, 3)
+    assert small.dtype == np.uint8
+    blocks = img.reshape(8, 8, 8, 8, 3).mean(axis=(1, 3))
+    assert np.corrcoef(small.ravel(), blocks.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+@pytest.mark.parametrize("corner", [(0, 0), (30, 50), (44, 74), (70, 9)])
+def test_cut_of_whole_pixels_copies_them(angle: int, corner: tuple[int, int]) -> None:
+    img, side = texture(0, 100, 120), 20
+    x, y = corner
+    found = images.cut(img, (x + side / 2, y + side / 2), side, angle, cv2.BORDER_REPLICATE)
+    # what is to the right in the square is below it in the image at 90 degrees
+    assert np.array_equal(found, np.rot90(img[y : y + side, x : x + side], angle // 90))
+
+
+@pytest.mark.parametrize("centre", [(-3, 50), (0, 0), (119, 99), (60, 104), (200, 50), (-90, -90)])
+def test_cut_beyond_the_rim_is_as_the_border_says(centre: tuple[float, float]) -> None:
+    img, side, pad = texture(0, 100, 120), 21, 150
+    for border in (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT):
+        found = images.cut(img, centre, side, 30, border)
+        padded = cv2.copyMakeBorder(img, pad, pad, pad, pad, border)
+        whole = images.cut(np.asarray(padded, np.uint8), (centre[0] + pad, centre[1] + pad), side, 30, border)
+        assert np.abs(found.astype(int) - whole).max() <= 2, border
+
+
+def test_cut_of_a_part_is_that_of_the_whole() -> None:
+    img, side, angle = texture(0, 200, 200), 31, 17.0
+    turn = images.square_to_image((80.5, 120.25), side, angle)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    whole = cv2.warpAffine(img, turn, (side, side), flags=flags)
+    found = images.cut(img, (80.5, 120.25), side, angle, cv2.BORDER_CONSTANT)
+    assert np.abs(found.astype(int) - whole).max() <= 2
+    middle, right = turn @ (15, 15, 1), turn @ (30, 15, 1)
+    assert middle == pytest.approx((80, 119.75))
+    assert right - middle == pytest.approx(15 * np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))]))
+
+
+def test_jpeg_keeps_colour_at_full_resolution() -> None:
+    img = np.zeros((16, 16, 3), np.uint8)
+    img[:, ::2], img[:, 1::2] = (200, 40, 40), (40, 40, 200)
+    data = images.encode_jpeg(img, 100)
+    assert np.abs(np.asarray(Image.open(io.BytesIO(data))).astype(int) - img).max() <= 4
+    assert len(images.encode_jpeg(texture(0), 50)) < len(images.encode_jpeg(texture(0), 95))
+
+
+def test_large_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(gradient()).save(tmp_path / "x.png")
+    monkeypatch.setattr(images, "MAX_PIXELS", 32 * 48)
+    assert images.load_rgb(tmp_path / "x.png").shape == (32, 48, 3)
+    monkeypatch.setattr(images, "MAX_PIXELS", 32 * 48 - 1)
+    with pytest.raises(images.ImageError, match="too many pixels"):
+        images.load_rgb(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("full", [255, 65535])
+def test_greys_of_more_bits_keep_black_and_white(tmp_path: Path, full: int) -> None:
+    steps = np.arange(256).reshape(16, 16)
+    Image.fromarray((steps * (full // 255)).astype(np.uint16)).save(tmp_path / "x.png")
+    assert np.array_equal(images.load_rgb(tmp_path / "x.png")[..., 1], steps)

@@ -76,3 +76,28 @@ def test_undeclared_column_is_a_bug(tmp_path: Path) -> None:
 def test_missing_manifest_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="dvc pull"):
         manifest.read(tmp_path)
+
+
+def test_columns_are_in_the_declared_order_and_no_others(tmp_path: Path) -> None:
+    row = {"tilt": 1.5, "title": "x", "id": "2", "domain": "photo"}
+    manifest.write(tmp_path, [manifest.kept(row, file="b"), manifest.kept(row, file="a")])
+    assert (tmp_path / "manifest.csv").read_text() == (
+        "id,status,reason,domain,file,title,tilt\n2,kept,,photo,a,x,1.5\n2,kept,,photo,b,x,1.5\n"
+    )
+
+
+def test_every_column_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert set(manifest.COLUMNS) >= manifest.NUMBERS
+    row = {name: 1.5 if name in manifest.NUMBERS else "007" for name in manifest.COLUMNS}
+    manifest.write(tmp_path, [manifest.kept(row)])
+    assert manifest.read_kept(tmp_path) == [row | {"status": "kept", "reason": ""}]
+
+
+def test_a_rejected_image_has_a_reason_and_no_file(tmp_path: Path) -> None:
+    row = manifest.rejected({"id": "1", "file": "x.png"}, "blurred", sharpness=3.0)
+    assert row == {"id": "1", "file": "", "status": "rejected", "reason": "blurred", "sharpness": 3.0}
+
+
+def test_more_may_be_counted(tmp_path: Path) -> None:
+    manifest.save(tmp_path, [manifest.kept({"domain": "photo", "source": "s", "id": "1"}, file="x")], "x", "", hours=2)
+    assert json.loads((tmp_path / "report.json").read_text())["hours"] == 2

@@ -1,5 +1,10 @@
 import contextlib
+import dataclasses
+import re
 import subprocess
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import ROOT
-from semireal import schema
+from semireal import params, schema
 from semireal.errors import UserError
 from semireal.params import whole
 from semireal.published import REPORT
+from semireal.schema import param
 
 COMMITTED: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 CHARACTERS = sorted(path.stem for path in (ROOT / "experiments" / "character").glob("*.yaml"))
@@ -146,3 +152,72 @@ def test_no_value_escapes_the_check(key: str, value: Any) -> None:
         assert found.train.batch >= 1
         assert isinstance(found.train.mirror, bool)
         assert all(-2 <= psi <= 2 for psi in found.evaluate.psis)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a stage takes."""
+
+    seed: int = param(low=0)
+    side: int = param(low=8, key="train.resolution")
+    psi: float = param(key="sample.psi")
+
+
+def test_a_stage_takes_its_own_keys_and_no_others() -> None:
+    content = {"seed": 1, "train": {"resolution": 64, "other": None}, "sample": {"psi": 1}, "more": None}
+    assert params.keys(Given) == ["seed", "train.resolution", "sample.psi"]
+    assert params.taken(Given, content, "x.yaml") == Given(1, 64, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "x.yaml: found None, need a section with keys"),
+        ({}, "seed: missing parameter"),
+        ({"seed": 1}, "train.resolution: missing parameter"),
+        ({"seed": 1, "train": 3}, "train.resolution: missing parameter"),
+        ({"seed": 1, "train": {}}, "train.resolution: missing parameter"),
+        (
+            {"seed": -1, "train": {"resolution": 64}, "sample": {"psi": 1}},
+            "seed: found -1, need a whole number from 0 up",
+        ),
+    ],
+)
+def test_what_a_stage_lacks_is_named(content: Any, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        params.taken(Given, content, "x.yaml")
+    assert str(caught.value) == message
+
+
+def numbers(kind: type = whole.Params, prefix: str = "") -> Iterator[tuple[str, float | None]]:
+    """The least value of every parameter that is a number."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from numbers(hints[field.name], f"{field.name}.")
+        elif re.search(r"\b(int|float)\b", str(hints[field.name])):
+            yield prefix + field.name, field.metadata["low"]
+
+
+def test_every_number_has_a_least_value() -> None:
+    found = dict(numbers())
+    assert len(found) > 40
+    assert [key for key, low in found.items() if low is None] == []
+
+
+def test_drawn_collections_fit_the_character(tmp_path: Path) -> None:
+    assert whole.check(COMMITTED).drawn == (COMMITTED["name"],)
+    assert whole.check(COMMITTED | {"collection": "web/x", "drawn": []}).drawn == ()
+    changes: list[dict[str, Any]] = [{"drawn": []}, {"collection": "web/x"}, {"name": "other"}]
+    for change in changes:
+        with pytest.raises(UserError, match=r"drawn: found \["):
+            whole.check(COMMITTED | change)
+
+
+def test_detectors_may_be_joined(tmp_path: Path) -> None:
+    found = whole.load(changed(tmp_path, "crop.detector_photo", "yunet+haar"))
+    assert found.crop.detector_photo == "yunet+haar"
+    for key in ("crop.detector_photo", "crop.detector_portrait"):
+        for value in ("yunet+cat", "", "yunet haar"):
+            with pytest.raises(UserError, match=rf"{key}: found '.*', need one of verified, yunet, animeface, haar"):
+                whole.load(changed(tmp_path, key, value))

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import threading
@@ -79,3 +80,33 @@ def test_work_is_kept_in_the_repository_that_dvc_runs_a_copy_of(
     assert (copy / "results/new").exists()
     monkeypatch.delenv("DVC_ROOT")
     assert stage.work_root() == copy / ".work"
+
+
+def test_work_to_go_on_with_is_exit_code_75(tmp_path: Path) -> None:
+    done = run_script("raise errors.Unfinished('3 images are missing')", tmp_path)
+    assert (done.returncode, done.stderr) == (75, "3 images are missing\n")
+
+
+def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
+    assert run_script("raise KeyboardInterrupt", tmp_path).stderr.startswith("interrupted; the same command goes on")
+
+
+def test_processes_of_torchrun_watch_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_STAGE", "train")
+    assert stage.watched() == "train"
+    monkeypatch.setenv("RANK", "1")
+    assert stage.watched() is None
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("DVC_STAGE")
+    assert stage.watched() is None
+
+
+def test_output_begins_empty_and_makes_its_folder(work_root: Path) -> None:
+    out = work_root / "results" / "deep" / "x"
+    left = work_root / ".work" / "out" / f"x-{os.getpid()}"
+    left.mkdir(parents=True)
+    (left / "of a killed run").touch()
+    with stage.output(out) as folder:
+        assert not list(folder.iterdir())
+        (folder / "new").touch()
+    assert [path.name for path in out.iterdir()] == ["new"]

@@ -81,3 +81,29 @@ def test_few_training_images_are_enough() -> None:
     assert np.isfinite(usual.ratio).all()
     assert (usual.index != np.arange(3)).all()
     assert copies.in_features(train[:1], train, mirror).distance[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_nearest_by_hand() -> None:
+    plain = np.array([[1.0, 4, 2], [9, 3, 3], [0, 0, 0]])
+    mirrored = np.array([[5, 0.5, 8], [9, 9, 1], [0, 0, 0]])
+    found = copies.nearest(plain, mirrored)
+    assert found.index.tolist() == [1, 2, 0]
+    assert found.mirrored.tolist() == [True, True, False]
+    assert found.distance.tolist() == [0.5, 1, 0]
+    assert found.ratio.tolist() == [0.5 / 1.5, 1 / 6, 1]  # the last: nothing to be relative to
+    held_out = copies.nearest(plain, mirrored, held_out=True)
+    assert held_out.index.tolist() == [1, 2, 0]
+    assert held_out.distance.tolist() == [0.5, 1, 0]
+    assert held_out.ratio.tolist() == [0.5 / 2, 1 / 9, 1]
+
+
+def test_distance_is_relative_to_the_next_ten() -> None:
+    distance = np.arange(1.0, 14)[None, ::-1]
+    assert copies.nearest(distance, distance + 1).ratio[0] == pytest.approx(1 / np.mean(np.arange(2, 12)))
+
+
+def test_limit_is_what_few_held_out_images_are_below() -> None:
+    ratio = np.arange(101) / 100
+    none = np.zeros(101, dtype=int)
+    usual = copies.Nearest(none, none > 0, ratio, ratio)
+    assert copies.limit(usual) == pytest.approx(0.05)

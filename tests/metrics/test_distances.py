@@ -84,3 +84,21 @@ def test_density_and_coverage_mean_what_they_say() -> None:
     density, _ = distances.density_coverage(np.concatenate([left, outlier]), fakes, k=5)
     assert precision > 0.9
     assert density.mean() < 0.3
+
+
+def test_mean_distance_by_hand() -> None:
+    assert distances.mean_distance(np.array([[0.0, 0], [3, 4], [6, 8]])) == pytest.approx((5 + 10 + 5) / 3)
+
+
+def test_neighbourhoods_by_hand() -> None:
+    real, fake = np.array([[0.0], [1], [3], [7]]), np.array([[2.0], [4.5], [20]])
+    # radii of the second nearest: real 3, 2, 3, 6; fake 18, 15.5, 18
+    assert distances.precision_recall(real, fake, 2) == pytest.approx((2 / 3, 1))
+    density, coverage = distances.density_coverage(real, fake, 2)
+    assert density.tolist() == [4 / 2, 2 / 2, 0]
+    assert coverage == 1
+    # of the nearest: real 1, 1, 2, 4; fake 2.5, 2.5, 15.5
+    assert distances.precision_recall(real, fake, 1) == pytest.approx((2 / 3, 1))
+    density, coverage = distances.density_coverage(real, fake, 1)
+    assert density.tolist() == [2, 2, 0]
+    assert coverage == 3 / 4

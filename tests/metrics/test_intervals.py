@@ -105,3 +105,26 @@ def test_images_half_way_between_the_domains_blend_to_a_half() -> None:
     pairs = Pairs.of(dot, real, rng.normal(0.5, 0.3, (300, 8)))
     w = np.arange(400)[None] < 200
     assert pairs.blend(w.astype(float), (~w).astype(float), np.ones((1, 300)))[0] == pytest.approx(0.5, abs=0.1)
+
+
+def test_blend_and_apart_do_not_depend_on_the_origin() -> None:
+    rng = np.random.default_rng(0)
+    real, fake, far = rng.normal(size=(30, 4)), rng.normal(0.5, 1, (20, 4)), np.array([3.0, -2, 1, 0.5])
+    w = (np.arange(30)[None] < 12).astype(float)
+    here, there = (Pairs.of(dot, real + shift, fake + shift) for shift in (0 * far, far))
+    assert here.blend(w, 1 - w, np.ones((1, 20))) == pytest.approx(there.blend(w, 1 - w, np.ones((1, 20))))
+    assert here.apart(w, 1 - w) == pytest.approx(there.apart(w, 1 - w))
+
+
+def test_each_row_of_both_sets_is_drawn() -> None:
+    drawn: list[set[float]] = [set(), set()]
+
+    def see(x: distances.Features, y: distances.Features) -> float:
+        for rows, values in zip(drawn, (x, y), strict=True):
+            assert len(values) == 5
+            rows |= set(values[:, 0])
+        return 0.0
+
+    x = np.arange(5.0)[:, None]
+    assert intervals.resampled(see, x, x, 40, np.random.default_rng(0)).shape == (40,)
+    assert drawn == [{0, 1, 2, 3, 4}] * 2
