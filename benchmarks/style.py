@@ -2,10 +2,9 @@
 
     python benchmarks/style.py --faces DIR --json OUT                    the classifier that is shipped
     python benchmarks/style.py --faces DIR --json OUT --cross-validate   taught anew, by grouped cross-validation
-    python benchmarks/style.py --faces DIR --train                       make the shipped classifier anew first
     python benchmarks/style.py --faces DIR --rules DIR2                  what each rule rejects, with pictures in DIR2
 
-DIR holds a faces.csv (columns path, class, has_face, x, y, w, h, group) and the pictures that it names.
+DIR holds a faces.csv and the pictures that it names (semireal.classifiers.labelled).
 """
 
 import argparse
@@ -62,12 +61,6 @@ def shipped(faces: Path, limits: Filter) -> dict[str, Any]:
     return figures(table.label, style_training.predictions(table, style.load()), limits)
 
 
-def taught(faces: Path) -> Table:
-    """Features of everything that is learned from: the pictures of the folder and of the gallery, and variations."""
-    examples = style_training.real(faces) + style_training.drawn()
-    return style_training.measured(style_training.expanded(examples))
-
-
 def validated(table: Table, limits: Filter, repeats: int = 3) -> dict[str, Any]:
     """Mean figures of grouped cross-validation, with different folds, on the real pictures as they are."""
     real = table.plain & (table.origin == "real")
@@ -111,18 +104,16 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cross-validate", action="store_true")
-    parser.add_argument("--train", action="store_true")
     parser.add_argument("--rules", type=Path)
     given = parser.parse_args()
     settings = whole.load(ROOT / "params.yaml")
     if given.rules:
         rules(given.faces, given.rules, settings)
         return
-    table = taught(given.faces) if given.train or given.cross_validate else None
-    if table and given.train:
-        style_training.save(style_training.fit(table))
-    validate = table if given.cross_validate else None
-    result = validated(validate, settings.filter) if validate else shipped(given.faces, settings.filter)
+    if given.cross_validate:
+        result = validated(style_training.taught(given.faces), settings.filter)
+    else:
+        result = shipped(given.faces, settings.filter)
     text = json.dumps(result, indent=2, sort_keys=True) + "\n"
     print(text, end="")
     if given.json:

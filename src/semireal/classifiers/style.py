@@ -1,5 +1,8 @@
 """Teach semireal.curate.style: examples, their variations, softmax regression, grouped cross-validation.
 
+    python -m semireal.classifiers.style --faces DIR
+
+writes src/semireal/curate/style.safetensors; `python benchmarks/style.py` says how good it is.
 Photos, portraits and line art are real and labelled (a folder with a faces.csv); flat anime comes from the demo
 gallery. Of line art and anime there are few, so more is made of the photos and portraits with classic filters, for
 training alone.
@@ -13,19 +16,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 from scipy.optimize import minimize
 
-from semireal import images
+from semireal import images, stage
+from semireal.classifiers import labelled
 from semireal.collect.gallery.catalogue import posts, render
 from semireal.collect.gallery.faces import CHARACTERS
 from semireal.curate import style
 from semireal.curate.style import STYLES, Model, Vector
-from semireal.errors import UserError
 from semireal.faces import crop
 from semireal.faces.detect import Box, YuNet
 from semireal.images import Pixels
@@ -87,23 +89,17 @@ class Table:
 
 
 def real(folder: Path) -> list[Example]:
-    """The heads of a folder with a faces.csv (columns path, class, has_face, x, y, w, group).
-
-    Raises UserError if there is none.
-    """
-    try:
-        table = pd.read_csv(folder / "faces.csv")
-    except FileNotFoundError:
-        raise UserError(f"{folder / 'faces.csv'}: not found. Give a folder with labelled faces") from None
+    """The heads of a folder with labelled pictures; UserError if it has none."""
+    table = labelled.read(folder)
     labels = {"photo": 0, "portrait": 1, "sketch": 2}
     detector = YuNet(FACE_SCORE, FACE_SIZE)
     found = []
     for row in table.to_dict("records"):
-        labelled = row["has_face"] == 1
-        if row["class"] not in labels or not (labelled or row["class"] == "sketch"):
+        boxed = row["has_face"] == 1
+        if row["class"] not in labels or not (boxed or row["class"] == "sketch"):
             continue
         img = images.load_rgb(folder / row["path"])
-        box = (row["x"], row["y"], row["x"] + row["w"], row["y"] + row["h"]) if labelled else _face(detector, img)
+        box = (row["x"], row["y"], row["x"] + row["w"], row["y"] + row["h"]) if boxed else _face(detector, img)
         found.append(Example(_head(img, box), labels[row["class"]], str(row["group"]), name=row["path"]))
     return found
 
@@ -378,3 +374,19 @@ def plain(examples: Sequence[Example]) -> Iterator[tuple[Example, Callable[[], P
     """The examples as they are, as jobs of `measured`."""
     for example in examples:
         yield example, lambda img=example.img: finished(img)  # type: ignore[misc]
+
+
+def taught(folder: Path) -> Table:
+    """Features of all that is learned from: the pictures of the folder and of the gallery, and their variations."""
+    return measured(expanded(real(folder) + drawn()))
+
+
+def main() -> None:
+    """Teach the style filter, and put its model in its place."""
+    folder = labelled.asked("semireal.classifiers.style", str(main.__doc__))
+    save(fit(taught(folder)))
+    stage.say(f"wrote {style.MODEL}. `python benchmarks/style.py --faces {folder}` measures it")
+
+
+if __name__ == "__main__":
+    stage.run(main)

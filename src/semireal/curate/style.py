@@ -124,7 +124,7 @@ def standardised(features: Vector, mean: Vector, scale: Vector) -> NDArray[np.fl
 
 
 def load(path: Path = MODEL) -> Model:
-    """Read what style_training.save wrote."""
+    """Read what semireal.classifiers.style.save wrote."""
     return Model(**{name: values.astype(np.float32) for name, values in load_file(path).items()})
 
 

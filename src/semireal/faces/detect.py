@@ -18,7 +18,7 @@ from semireal.images import Pixels
 from semireal.vision import efficientnet, weights
 
 Box = tuple[float, float, float, float]
-VERIFIER = Path(__file__).with_name("verifier.json")  # benchmarks/train_verifier.py makes it
+VERIFIER = Path(__file__).with_name("verifier.json")  # semireal.classifiers.verifier makes it
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Verified:
 
     What YuNet takes for a face with a confidence below SURE is often one of a dog or a monkey. So two numbers, the
     confidence and how much the face and its surroundings look like an animal to a network that knows ImageNet, go
-    into a logistic regression (benchmarks/train_verifier.py). Few images have such a face: the speed stays.
+    into a logistic regression (semireal.classifiers.verifier teaches it). Few images have such a face: the speed stays.
     """
 
     SURE = 0.9

@@ -1,15 +1,12 @@
-"""Train the second look of `detect.Verified`, and say how good it is on images that it has not seen.
+"""Teach the second look of semireal.faces.detect.Verified: what YuNet is not sure of, a logistic regression.
 
-    python benchmarks/train_verifier.py --faces DIR [--json OUT]
+    python -m semireal.classifiers.verifier --faces DIR
 
-Takes what YuNet is not sure of in the labelled images (DIR holds faces.csv and images), also mirrored and at other
-sizes, fits a logistic regression on the two features of `detect.Verified` and writes src/semireal/verifier.json.
-Cross-validation keeps all images of a person or character (column group) in one fold; the printed figures are those
-of the whole detector on the images as they are.
+writes src/semireal/faces/verifier.json. Learned from is what YuNet is not sure of in the labelled pictures of DIR, as
+they are, mirrored, and at other sizes; `python benchmarks/verifier.py` says how good it is.
 """
 
-import argparse
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +16,33 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from semireal import images
+from semireal import images, params, stage
+from semireal.classifiers import labelled
 from semireal.faces import detect
 from semireal.files import write_json
 from semireal.images import Pixels
-from semireal.params import whole
+from semireal.params.crop import Crop
 
-ROOT = Path(__file__).resolve().parents[1]
 FEATURES = ["confidence", "animal"]
 SIZES = (320, 640, 960)  # px, besides the default: the same faces, seen worse
 HIT, APART = 0.4, 0.1  # overlap with the labelled face of what is one, and of what surely is another thing
 RIDGE = 1.0
-FOLDS, REPEATS = 10, 5
+FOLDS = 10
 DIGITS = 4  # the last bits of the network's answers differ between machines
 
 
-def candidates(folder: Path) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Given:
+    """What it takes of params.yaml."""
+
+    crop: Crop
+
+
+def candidates(folder: Path, crop: Crop) -> pd.DataFrame:
     """One row per face that YuNet finds, see `row_of`; `plain` = seen as the default detector sees it."""
-    crop = whole.load(ROOT / "params.yaml").crop
     verified = detect.Verified(detect.YuNet(crop.score, crop.detect_size))
     finders = {size: detect.YuNet(crop.score, size) for size in sorted({*SIZES, crop.detect_size})}
-    table = pd.read_csv(folder / "faces.csv")
+    table = labelled.read(folder)
     rows = []
     for label in table[(table["has_face"] == 1) | (table["class"] == "noface")].to_dict("records"):
         straight = images.load_rgb(folder / label["path"])
@@ -73,8 +76,14 @@ def row_of(verified: detect.Verified, img: Pixels, face: detect.Face, label: dic
     return row
 
 
-def fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+def learnable(table: pd.DataFrame) -> pd.Series:
+    """Which rows have both the features and an answer."""
+    return table["face"].notna() & table["animal"].notna()
+
+
+def fit(table: pd.DataFrame) -> NDArray[np.float64]:
     """Logistic regression with a ridge on the standardised features, by Newton's method; [features + 1], bias last."""
+    x, y = table[FEATURES].to_numpy(), table["face"].to_numpy()
     mean, std = x.mean(0), x.std(0)
     z = np.column_stack([(x - mean) / std, np.ones(len(x))])
     ridge = np.diag([*[RIDGE] * x.shape[1], 0])
@@ -82,7 +91,7 @@ def fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     for _ in range(50):
         p = 1 / (1 + np.exp(-z @ w))
         w -= np.linalg.solve((z * (p * (1 - p))[:, None]).T @ z + ridge, z.T @ (p - y) + ridge @ w)
-    return np.array([*(w[:-1] / std), w[-1] - (w[:-1] * mean / std).sum()])
+    return np.array([*(w[:-1] / std), w[-1] - (w[:-1] * mean / std).sum()]).round(DIGITS)
 
 
 def accepted(table: pd.DataFrame, w: NDArray[np.float64]) -> pd.Series:
@@ -91,56 +100,37 @@ def accepted(table: pd.DataFrame, w: NDArray[np.float64]) -> pd.Series:
     return (table["score"] >= detect.Verified.SURE) | (odds > 0)
 
 
-def cross_validated(table: pd.DataFrame, train: pd.Series, seed: int) -> pd.Series:
+def cross_validated(table: pd.DataFrame, seed: int) -> pd.Series:
     """Whether each row is taken for a face by weights that have not seen its group."""
     groups = np.unique(table["group"].to_numpy(str))
     fold = dict(zip(groups, np.random.default_rng(seed).permutation(len(groups)) % FOLDS, strict=True))
     folds = table["group"].map(fold)
     out = pd.Series(False, index=table.index)
     for k in range(FOLDS):
-        part = table[train & (folds != k)]
-        w = fit(part[FEATURES].to_numpy(), part["face"].to_numpy())
+        w = fit(table[learnable(table) & (folds != k)])
         out[folds == k] = accepted(table[folds == k], w)
     return out
 
 
-def figures(table: pd.DataFrame, taken: pd.Series, counts: pd.Series) -> dict[str, float]:
-    """The measures of benchmarks/detect.py; counts: images per class."""
-    taken = taken & table["plain"]
-    hits = table[taken & (table["face"] == 1)].drop_duplicates("path")["class"].value_counts()
-    result = {f"recall_{kind}": float(hits[kind] / counts[kind]) for kind in ("photo", "portrait")}
-    false = taken & (table["class"] == "noface")
-    return result | {"fp_per_faceless": float(false.sum() / counts["noface"])}
+def save(w: NDArray[np.float64], path: Path = detect.VERIFIER) -> None:
+    """Write the weights as semireal.faces.detect reads them."""
+    write_json(path, {"weights": w[:-1].tolist(), "bias": float(w[-1])})
 
 
-def main() -> None:
-    """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=Path, required=True)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+def one_thread() -> None:
+    """Compute on one thread: the same sums in the same order."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
-    table = candidates(given.faces)
-    labels = pd.read_csv(given.faces / "faces.csv")
-    counts = labels[(labels["has_face"] == 1) | (labels["class"] == "noface")]["class"].value_counts()
-    train = table["face"].notna() & table["animal"].notna()
-    part = table[train]
-    w = fit(part[FEATURES].to_numpy(), part["face"].to_numpy()).round(DIGITS)
-    write_json(detect.VERIFIER, {"weights": w[:-1].tolist(), "bias": float(w[-1])})
-    repeats = [figures(table, cross_validated(table, train, seed), counts) for seed in range(REPEATS)]
-    result = {
-        "faces": int((part["face"] == 1).sum()),
-        "others": int((part["face"] == 0).sum()),
-        "resubstitution": figures(table, accepted(table, w), counts),
-        "cross_validated": pd.DataFrame(repeats).mean().to_dict(),
-        "without_verification": figures(table, pd.Series(True, index=table.index), counts),
-    }
-    print(json.dumps(result, indent=2))
-    if given.json:
-        write_json(given.json, result)
+
+def main() -> None:
+    """Teach the verifier of the face detector, and put it in its place."""
+    folder = labelled.asked("semireal.classifiers.verifier", str(main.__doc__))
+    one_thread()
+    table = candidates(folder, params.load(Given).crop)
+    save(fit(table[learnable(table)]))
+    stage.say(f"wrote {detect.VERIFIER}. `python benchmarks/verifier.py --faces {folder}` measures it")
 
 
 if __name__ == "__main__":
-    main()
+    stage.run(main)
