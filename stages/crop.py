@@ -1,9 +1,8 @@
 """Stage crop: find the faces of the raw collection and cut them out."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from semireal import params, stage
+from semireal import params, paths, stage
 from semireal.collect import takedowns
 from semireal.faces import crop
 from semireal.params.crop import Crop
@@ -21,8 +20,8 @@ def main() -> None:
     """data/raw/<collection>, less what is taken down -> data/crops."""
     given = params.load(Given)
     taken_down = takedowns.read(takedowns.FILE)
-    with stage.output(Path("data/crops")) as out:
-        crop.run(Path("data/raw") / given.collection, out, given.crop, taken_down)
+    with stage.output(paths.CROPS) as out:
+        crop.run(paths.RAW / given.collection, out, given.crop, taken_down)
 
 
 if __name__ == "__main__":

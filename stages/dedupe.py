@@ -1,9 +1,8 @@
 """Stage dedupe: of near-duplicates keep one."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from semireal import params, stage
+from semireal import params, paths, stage
 from semireal.curate import dedupe
 from semireal.params.dedupe import Dedupe
 
@@ -17,8 +16,8 @@ class Given:
 
 def main() -> None:
     """data/filtered -> data/dataset."""
-    with stage.output(Path("data/dataset")) as out:
-        dedupe.run(Path("data/filtered"), out, params.load(Given).dedupe)
+    with stage.output(paths.DATASET) as out:
+        dedupe.run(paths.FILTERED, out, params.load(Given).dedupe)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """Stage evaluate: measure the generator against the dataset."""
 
-from pathlib import Path
-
 import pandas as pd
 
-from semireal import figures, files, params, stage
+from semireal import figures, files, params, paths, stage
 from semireal.evaluation import evaluate
 from semireal.training import sample
 
@@ -14,13 +12,13 @@ def main() -> None:
     given = params.load(evaluate.Given)
     if given.evaluate.inception is None:
         print("evaluate: evaluate.inception is null, so fid, kid and inception_score are left out")
-    generator = sample.generator_of(Path("models"), given.snapshot)
-    funnel = Path("results/funnel/funnel.json")
-    with stage.output(Path("results/evaluation")) as out:
-        found = evaluate.run(generator, Path("data/dataset"), Path("results/samples"), funnel, out, given)
+    generator = sample.generator_of(paths.MODELS, given.snapshot)
+    funnel = paths.FUNNEL / "funnel.json"
+    with stage.output(paths.EVALUATION) as out:
+        found = evaluate.run(generator, paths.DATASET, paths.SAMPLES, funnel, out, given)
         figures.save_sweep(pd.read_csv(out / "psi_sweep.csv"), out / "psi_sweep_plot.png")
         figures.save_sizes(pd.read_csv(out / "fid_by_size.csv"), out / "fid_by_size_plot.png")
-    files.write_json(Path("results/metrics.json"), found)
+    files.write_json(paths.METRICS, found)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Stage filter: leave out what is too poor to train on or of another style."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from semireal import params, stage
+from semireal import params, paths, stage
 from semireal.curate import decisions
 from semireal.curate.filter import run
 from semireal.params.filter import Filter
@@ -21,8 +20,8 @@ def main() -> None:
     """data/resized and the decisions of a person -> data/filtered."""
     given = params.load(Given)
     decided = decisions.read(decisions.file_of(given.name))
-    with stage.output(Path("data/filtered")) as out:
-        run(Path("data/resized"), out, given.filter, decided)
+    with stage.output(paths.FILTERED) as out:
+        run(paths.RESIZED, out, given.filter, decided)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Stage funnel: what became of the raw images."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from semireal import params, stage
+from semireal import params, paths, stage
 from semireal.curate import funnel
 
 
@@ -17,9 +16,9 @@ class Given:
 
 def main() -> None:
     """The reports of the stages -> results/funnel."""
-    given, data = params.load(Given), Path("data")
-    folders = (data / "raw" / given.collection, data / "crops", data / "filtered", data / "dataset")
-    with stage.output(Path("results/funnel")) as out:
+    given = params.load(Given)
+    folders = (paths.RAW / given.collection, paths.CROPS, paths.FILTERED, paths.DATASET)
+    with stage.output(paths.FUNNEL) as out:
         funnel.run(*folders, out, given.name)
 
 

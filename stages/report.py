@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from semireal import report, stage
+from semireal import paths, report, stage
 from semireal.report.experiment import Workspace, load
 
 
 def main() -> None:
     """Everything before -> results/report.html."""
-    report.write(Path("results/report.html"), [load(Workspace(Path()))])
+    report.write(paths.REPORT, [load(Workspace(Path()))])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Stage resize: bring all crops to one size."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from semireal import params, stage
+from semireal import params, paths, stage
 from semireal.curate import resize
 from semireal.params.resize import Resize
 
@@ -17,8 +16,8 @@ class Given:
 
 def main() -> None:
     """data/crops -> data/resized."""
-    with stage.output(Path("data/resized")) as out:
-        resize.run(Path("data/crops"), out, params.load(Given).resize)
+    with stage.output(paths.RESIZED) as out:
+        resize.run(paths.CROPS, out, params.load(Given).resize)
 
 
 if __name__ == "__main__":

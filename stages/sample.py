@@ -1,9 +1,8 @@
 """Stage sample: pictures of the trained generator."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from semireal import params, stage
+from semireal import params, paths, stage
 from semireal.params.sample import Sample
 from semireal.training import sample
 
@@ -18,8 +17,8 @@ class Given:
 def main() -> None:
     """models/*.safetensors -> results/samples."""
     given = params.load(Given).sample
-    with stage.output(Path("results/samples")) as out:
-        sample.run(sample.generator_of(Path("models"), given.snapshot), out, given)
+    with stage.output(paths.SAMPLES) as out:
+        sample.run(sample.generator_of(paths.MODELS, given.snapshot), out, given)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from dvclive.live import Live
 
-from semireal import figures, machine, params, stage
+from semireal import figures, machine, params, paths, stage
 from semireal.training import train
 
 
@@ -14,11 +14,11 @@ def main() -> None:
     given = params.load(train.Given)
     here = machine.load()
     here.check(given.train.batch, given.train.group)
-    with stage.output(Path("results/train")) as out:
+    with stage.output(paths.TRAINING) as out:
         if here.processes > 1:
             train.launch(out, here.processes)
         else:
-            train.run(Path("data/dataset"), Path("models"), out, given)
+            train.run(paths.DATASET, paths.MODELS, out, given)
         history = pd.read_csv(out / train.HISTORY)
         log_curves(history, out)
         figures.save_curves(history, out / "curves.png")

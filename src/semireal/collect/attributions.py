@@ -12,11 +12,10 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from semireal import manifest, params, stage
+from semireal import manifest, params, paths, stage
 from semireal.files import write_atomic
 from semireal.manifest import Row
 
-DATASET = Path("data/dataset")
 OUT = Path("results/attributions")
 NOT_KNOWN = "not known"
 
@@ -152,10 +151,12 @@ def write(dataset: Path, out: Path, name: str) -> int:
 def main() -> None:
     """Write the credits of the dataset of params.yaml, or of another folder with a manifest."""
     parser = argparse.ArgumentParser(prog="python -m semireal.collect.attributions", description=__doc__)
-    parser.add_argument("--dataset", type=Path, default=DATASET, help=f"folder with a manifest (default {DATASET})")
+    parser.add_argument(
+        "--dataset", type=Path, default=paths.DATASET, help=f"folder with a manifest (default {paths.DATASET})"
+    )
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder to write to (default {OUT})")
     given = parser.parse_args()
-    name = params.load(Given).name if given.dataset == DATASET else str(given.dataset)
+    name = params.load(Given).name if given.dataset == paths.DATASET else str(given.dataset)
     count = write(given.dataset, given.out, name)
     stage.say(f"{given.out}/attributions.html and attributions.csv: {count} images")
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from semireal import code, files, manifest, stage
+from semireal import code, files, manifest, paths, stage
 from semireal.collect import gallery, takedowns
 from semireal.collect.collector import Collector, Order, Patience, clock, collect
 from semireal.collect.gallery import Gallery
@@ -39,12 +39,12 @@ def make(collection: str) -> None:
     wall-clock limit (720; 0 = none), and SEMIREAL_SCRAPE_ACCEPT, names of sources (a,b) or `all` that may be
     incomplete.
     """
-    definition = Path("experiments/sources") / f"{collection}.yaml"
+    definition = paths.SOURCES / f"{collection}.yaml"
     accept = tuple(filter(None, os.environ.get("SEMIREAL_SCRAPE_ACCEPT", "").split(",")))
     taken_down = takedowns.read(takedowns.FILE)
     with (
         stage.work("scrape", collection) as work,
-        stage.output(Path("data/raw") / collection) as out,
+        stage.output(paths.RAW / collection) as out,
     ):
         run(definition, out, work, Patience(minutes=_minutes()), accept, taken_down)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from semireal import tables
+from semireal import paths, tables
 from semireal.errors import UserError
 from semireal.manifest import Row
 
-FILE = Path("experiments/takedowns.csv")
+FILE = paths.TAKEDOWNS
 COLUMNS = ["url", "artist", "sha256", "reason"]
 REASON = "taken down"  # in manifests
 IMAGE_SUFFIX = re.compile(r"\.(jpe?g|png|webp|gif|avif|bmp|tiff?)$")

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from semireal import manifest, stage, tables
+from semireal import manifest, paths, stage, tables
 from semireal.errors import UserError
 from semireal.files import write_atomic
 from semireal.manifest import Row
 
-FOLDER = Path("experiments/decisions")
+FOLDER = paths.DECISIONS
 COLUMNS = ["id", "decision", "domain", "reason"]
 KEEP, REJECT = "keep", "reject"
 DECISIONS = ("", KEEP, REJECT)

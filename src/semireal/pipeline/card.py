@@ -12,16 +12,15 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from semireal import code, manifest
+from semireal import code, manifest, paths
 from semireal.errors import UserError
 from semireal.pipeline import markdown
 from semireal.stylegan2 import Config
 
 LOCK = Path("dvc.lock")
-DATASET = "data/dataset"
-RAW = "data/raw/"
-METRICS = "results/metrics.json"
-SNAPSHOTS = {"models/generator.safetensors": "last", "models/best.safetensors": "best"}
+# as dvc.lock writes them
+DATASET, RAW, METRICS = str(paths.DATASET), f"{paths.RAW}/", str(paths.METRICS)
+SNAPSHOTS = {str(paths.GENERATOR): "last", str(paths.BEST): "best"}
 
 USE = {
     "safetensors": """\

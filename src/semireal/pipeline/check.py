@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from semireal import machine, stage
+from semireal import machine, paths, stage
 from semireal.errors import UserError
 from semireal.params import FILE, whole
 from semireal.pipeline.compose import (
-    EXPERIMENTS,
     compose_all,
     default,
     differences,
@@ -32,7 +31,7 @@ def before_run(root: Path) -> list[str]:
     """
     given = whole.load(root / FILE)
     collection, init = given.collection, given.train.init
-    sources = EXPERIMENTS / "sources" / f"{collection}.yaml"
+    sources = paths.SOURCES / f"{collection}.yaml"
     if not (root / sources).is_file():
         raise UserError(f"collection: found {collection!r}, but there is no {sources} that says what it is")
     why = missing(root, collection)
@@ -51,7 +50,7 @@ def before_run(root: Path) -> list[str]:
 
 def _outdated(root: Path, collection: str) -> list[str]:
     """A note if the sources of a collection are no longer those that it was collected from."""
-    definition, made = (root / EXPERIMENTS / "sources" / f"{collection}.yaml", root / provenance(collection))
+    definition, made = (root / paths.SOURCES / f"{collection}.yaml", root / provenance(collection))
     if not made.is_file() or load_yaml(definition).get("sources") == load_yaml(made).get("sources"):
         return []
     kind, _, name = collection.partition("/")
@@ -79,8 +78,8 @@ def check(root: Path) -> list[str]:
 
 def _note(key: str, here: Any, there: Any, chosen: str) -> str:
     return (
-        f"{key} is {text(here)} in {FILE}, but {text(there)} in {EXPERIMENTS}/ ({chosen}). `dvc repro` takes it as "
-        f"it is; `dvc exp run` sets it back, unless you add -S {key}={text(here)} or --no-hydra"
+        f"{key} is {text(here)} in {FILE}, but {text(there)} in {paths.EXPERIMENTS}/ ({chosen}). `dvc repro` takes it "
+        f"as it is; `dvc exp run` sets it back, unless you add -S {key}={text(here)} or --no-hydra"
     )
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from semireal import code, stage
+from semireal import code, paths, stage
 from semireal.collect import gallerydl, scrape, source
 from semireal.errors import UserError
 from semireal.files import sha256_of, write_atomic
 from semireal.params.whole import DRAWN
 from semireal.pipeline.commands import dvc
-from semireal.pipeline.compose import EXPERIMENTS, RAW, provenance
+from semireal.pipeline.compose import provenance
 from semireal.schema import load_yaml
 
 HEAD = "# How this collection came about; `make scrape` writes it. Commit it together with the .dvc file.\n"
@@ -41,7 +41,7 @@ def run(collection: str) -> None:
     with lock:
         before = images(collection)
         scrape.make(collection)
-        dvc("add", "--quiet", str(RAW / collection))
+        dvc("add", "--quiet", str(paths.RAW / collection))
         write_atomic(provenance(collection), (HEAD + yaml.safe_dump(_origin(collection), sort_keys=False)).encode())
         _say_what_next(collection, before, images(collection))
 
@@ -53,11 +53,11 @@ def images(collection: str) -> int:
 
 
 def _check(collection: str) -> None:
-    definition = EXPERIMENTS / "sources" / f"{collection}.yaml"
+    definition = paths.SOURCES / f"{collection}.yaml"
     if collection.startswith(DRAWN):
         raise UserError(f"scrape: {collection} is drawn by the embedded gallery: `dvc repro` makes it")
     if not re.fullmatch(r"[\w-]+/[\w-]+", collection) or not definition.is_file():
-        known = sorted(path.relative_to(EXPERIMENTS / "sources") for path in (EXPERIMENTS / "sources").glob("*/*.yaml"))
+        known = sorted(path.relative_to(paths.SOURCES) for path in (paths.SOURCES).glob("*/*.yaml"))
         names = ", ".join(str(path.with_suffix("")) for path in known if not str(path).startswith(DRAWN))
         raise UserError(f"scrape: {collection}: there is no {definition} that says what it is; there are {names}")
     source.load_sources(definition)
@@ -65,13 +65,13 @@ def _check(collection: str) -> None:
 
 def _origin(collection: str) -> dict[str, Any]:
     """What the collection was made of: by whom it was taken down is not told."""
-    definition = EXPERIMENTS / "sources" / f"{collection}.yaml"
-    report = json.loads((RAW / collection / "report.json").read_text())
+    definition = paths.SOURCES / f"{collection}.yaml"
+    report = json.loads((paths.RAW / collection / "report.json").read_text())
     return {
         "collection": collection,
         "images": report["kept"],
         "rejected": report["rejected"],
-        "takedowns": sha256_of(EXPERIMENTS / "takedowns.csv"),
+        "takedowns": sha256_of(paths.TAKEDOWNS),
         "gallery_dl": gallerydl.VERSION,
         "code": code.key_of_modules(scrape.__name__),
         "sources": load_yaml(definition)["sources"],
@@ -79,7 +79,7 @@ def _origin(collection: str) -> dict[str, Any]:
 
 
 def _say_what_next(collection: str, before: int, now: int) -> None:
-    folder = RAW / collection
+    folder = paths.RAW / collection
     stage.say(f"\n{folder}: {now} images, before: {before}")
     if now < before:
         stage.say(f"Fewer than before! To stay with those: git checkout {folder}.* && dvc checkout {folder}")

@@ -13,14 +13,12 @@ from typing import Any
 
 import yaml
 
-from semireal import schema
+from semireal import paths, schema
 from semireal.errors import UserError
 from semireal.params import FILE, whole
 from semireal.params.whole import DRAWN
 from semireal.pipeline.commands import git
 
-EXPERIMENTS = Path("experiments")
-RAW = Path("data/raw")
 KEYS = {"character": "name", "profile": "collection"}  # the groups of experiments/config.yaml, and what tells them
 Values = dict[str, Any]  # dotted keys, without sections
 
@@ -34,9 +32,9 @@ def compose(root: Path, *overrides: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    where = f"{EXPERIMENTS}/ ({' '.join(overrides) or 'defaults'})"
+    where = f"{paths.EXPERIMENTS}/ ({' '.join(overrides) or 'defaults'})"
     try:
-        with initialize_config_dir(str((root / EXPERIMENTS).resolve()), version_base=None):
+        with initialize_config_dir(str((root / paths.EXPERIMENTS).resolve()), version_base=None):
             content = OmegaConf.to_container(hydra_compose("config", overrides=list(overrides)), resolve=True)
         whole.check(content)
     except (HydraException, OmegaConfBaseException, UserError, yaml.YAMLError) as error:
@@ -119,7 +117,7 @@ def never_made(root: Path, arguments: Sequence[str]) -> str | None:
 
 def _untracked(root: Path, collection: str) -> str | None:
     """What to do about a collection that a run in a copy of the repository would not have; None if it would."""
-    path = RAW / f"{collection}.dvc"
+    path = paths.RAW / f"{collection}.dvc"
     if collection.startswith(DRAWN) or git("ls-files", str(path), root=root):
         return None
     return f"collection: {path} is not in git, so a run in a copy would be without {collection}. `git add {path}` first"
@@ -127,18 +125,18 @@ def _untracked(root: Path, collection: str) -> str | None:
 
 def missing(root: Path, collection: str) -> str | None:
     """What to do about a collection that is not here; None if it is, or if the gallery draws it."""
-    if collection.startswith(DRAWN) or (root / RAW / f"{collection}.dvc").is_file():
+    if collection.startswith(DRAWN) or (root / paths.RAW / f"{collection}.dvc").is_file():
         return None
     kind, _, name = collection.partition("/")
     return (
-        f"collection: {collection} has not been made here: there is no {RAW / collection}.dvc. Collect it "
+        f"collection: {collection} has not been made here: there is no {paths.RAW / collection}.dvc. Collect it "
         f"(make scrape CHARACTER={name} KIND={kind}) and commit that file, or get the commit that has it"
     )
 
 
 def provenance(collection: str) -> Path:
     """The file that says how a collection came about."""
-    return RAW / f"{collection}.yaml"
+    return paths.RAW / f"{collection}.yaml"
 
 
 def _composes(arguments: Sequence[str]) -> bool:
@@ -194,14 +192,16 @@ def told(chosen: Mapping[str, str]) -> str:
 
 def default(root: Path) -> dict[str, str]:
     """The choices of experiments/config.yaml: character: geralt, profile: demo."""
-    listed = (schema.load_yaml(root / EXPERIMENTS / "config.yaml") or {}).get("defaults", [])
+    listed = (schema.load_yaml(root / paths.EXPERIMENTS / "config.yaml") or {}).get("defaults", [])
     found = {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
     absent = [group for group in KEYS if group not in found]
     if absent:
-        raise UserError(f"{EXPERIMENTS}/config.yaml: need `- {absent[0]}: ...` in its `defaults:`")
+        raise UserError(f"{paths.EXPERIMENTS}/config.yaml: need `- {absent[0]}: ...` in its `defaults:`")
     return found
 
 
 def choices_of(root: Path, group: str) -> dict[str, Any]:
     """The content of the files of a group, by choice."""
-    return {path.stem: schema.load_yaml(path) or {} for path in sorted((root / EXPERIMENTS / group).glob("*.yaml"))}
+    return {
+        path.stem: schema.load_yaml(path) or {} for path in sorted((root / paths.EXPERIMENTS / group).glob("*.yaml"))
+    }

@@ -18,7 +18,7 @@ from zipfile import ZipFile, ZipInfo
 import torch
 from torch import Tensor, nn
 
-from semireal import stage
+from semireal import paths, stage
 from semireal.errors import UserError
 from semireal.files import replacing, write_atomic
 from semireal.pipeline.card import card_of
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument(
         "--generator",
         type=Path,
-        default=Path("models/generator.safetensors"),
+        default=paths.GENERATOR,
         help="what to export (default: models/generator.safetensors, the last snapshot)",
     )
     parser.add_argument("--out", type=Path, help="file to write (default: exports/<name of the generator>.<suffix>)")

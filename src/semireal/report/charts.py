@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from semireal import paths
 from semireal.report.experiment import Experiment, Table
 
 WIDTH, HEIGHT = 420, 210  # of the drawing's own units; the page scales it
@@ -24,13 +25,13 @@ class Curve:
 
 def curves(experiment: Experiment) -> list[Markup]:
     """Losses over the epochs, and the kernel distance of the snapshots with the chosen one marked."""
-    history = experiment.table("results/train/history.csv")
+    history = experiment.table(paths.TRAINING / "history.csv")
     losses = [
         Curve(name, _points(history, "epoch", f"loss_{key}"))
         for key, name in (("g", "generator"), ("d", "discriminator"))
     ]
     kernel = _points(history, "epoch", "snapshot_kernel_r64")
-    best = experiment.json("results/train/report.json").get("best_epoch")
+    best = experiment.json(paths.TRAINING / "report.json").get("best_epoch")
     chosen = best if experiment.given.snapshot == "best" else (history[-1]["epoch"] if history else None)
     mark = next(((point, f"used: epoch {chosen}") for point in kernel if chosen and point[0] == float(chosen)), None)
     return [
@@ -41,7 +42,7 @@ def curves(experiment: Experiment) -> list[Markup]:
 
 def sweep(experiment: Experiment) -> list[Markup]:
     """Quality against variety over psi."""
-    rows = experiment.table("results/evaluation/psi_sweep.csv")
+    rows = experiment.table(paths.EVALUATION / "psi_sweep.csv")
     offline = "" if rows and "precision" in rows[0] else "_r64"
     lines = [Curve(name, _points(rows, "psi", name + offline)) for name in ("precision", "recall", "diversity")]
     return [chart("share, or 1 = as the training images", "\N{GREEK SMALL LETTER PSI}", lines)]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from semireal import params
+from semireal import params, paths
 from semireal.errors import UserError
 from semireal.params.report import Report
 from semireal.schema import param
@@ -21,7 +21,7 @@ TITLES = {"geralt": "Geralt", "wonder_woman": "Wonder Woman", "elf": "Elf"}
 class Files(Protocol):
     """Where the files of an experiment are."""
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str | Path) -> bytes | None:
         """The content of a file of the repository; None if the experiment has no such file."""
         ...
 
@@ -32,7 +32,7 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str | Path) -> bytes | None:
         """See Files."""
         try:
             return (self.root / path).read_bytes()
@@ -54,10 +54,10 @@ class Revision:
         except (SCMError, DvcException):
             raise UserError(f"{name}: no such experiment, branch or tag. `dvc exp list --all` names them") from None
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str | Path) -> bytes | None:
         """See Files."""
         try:
-            found: bytes = self._files.cat_file(path)
+            found: bytes = self._files.cat_file(str(path))
         except FileNotFoundError:
             return None
         return found
@@ -99,12 +99,12 @@ class Experiment:
         """The character for people."""
         return TITLES.get(self.name, self.name.replace("_", " "))
 
-    def json(self, path: str) -> Any:
+    def json(self, path: str | Path) -> Any:
         """A JSON file; an empty mapping if there is none."""
         found = self.files.read(path)
         return {} if found is None else json.loads(found)
 
-    def table(self, path: str) -> Table:
+    def table(self, path: str | Path) -> Table:
         """Rows of a CSV file with a header; none if there is none."""
         found = self.files.read(path)
         return [] if found is None else list(csv.DictReader(io.StringIO(found.decode())))
@@ -112,7 +112,7 @@ class Experiment:
     @property
     def evaluation(self) -> dict[str, Any]:
         """The content of results/evaluation/evaluation.json, see semireal.evaluation.evaluate."""
-        found: dict[str, Any] = self.json("results/evaluation/evaluation.json")
+        found: dict[str, Any] = self.json(paths.EVALUATION / "evaluation.json")
         return found
 
 
@@ -123,6 +123,6 @@ def load(files: Files, label: str = "") -> Experiment:
     if given is None:
         raise UserError(f"{where}: no params.yaml. Run in the root of the repository")
     content = yaml.safe_load(given)
-    if files.read("results/metrics.json") is None:
+    if files.read(paths.METRICS) is None:
         raise UserError(f"{where}: no results/metrics.json. Run `dvc repro`, or `dvc pull` if it was shared")
     return Experiment(files, label, params.taken(Given, content, f"{where}: params.yaml"), content)

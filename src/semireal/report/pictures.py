@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from semireal import images
+from semireal import images, paths
 from semireal.report.experiment import Experiment
 
 WIDEST = 1536  # px; a grid of 512 px samples would be 4096 px and many megabytes
@@ -26,7 +26,7 @@ def embedded(experiment: Experiment, path: str) -> str:
 
 def training(experiment: Experiment) -> list[tuple[str, int, str]]:
     """Domain, number of images, and a contact sheet of images from all over the dataset, for each domain."""
-    rows = [row for row in experiment.table("data/dataset/manifest.csv") if row["status"] == "kept"]
+    rows = [row for row in experiment.table(paths.DATASET / "manifest.csv") if row["status"] == "kept"]
     found = []
     for domain in sorted({row["domain"] for row in rows}):
         files = [row["file"] for row in rows if row["domain"] == domain]
@@ -37,7 +37,7 @@ def training(experiment: Experiment) -> list[tuple[str, int, str]]:
 
 
 def _sheet(experiment: Experiment, files: list[str]) -> str:
-    read = [experiment.files.read(f"data/dataset/{file}") for file in files]
+    read = [experiment.files.read(paths.DATASET / file) for file in files]
     tiles = [images.resize(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), TILE) for data in read if data]
     return _address(Image.fromarray(images.grid(np.stack(tiles), COLUMNS))) if tiles else ""
 

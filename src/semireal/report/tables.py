@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from semireal import paths
 from semireal.curate import funnel as steps
 from semireal.published import REPORT
 from semireal.report.experiment import Experiment
@@ -64,7 +65,7 @@ def named(metric: str) -> tuple[str, str]:
 
 def headline(experiment: Experiment) -> list[tuple[str, str, str]]:
     """Name, value and hint of the few numbers of an experiment; offline metrics stand in for the published ones."""
-    found = experiment.json("results/metrics.json")
+    found = experiment.json(paths.METRICS)
     cards = []
     for metric in CARDS:
         stand_in = STAND_INS.get(metric, metric) + OFFLINE
@@ -104,7 +105,7 @@ def comparable(experiment: Experiment) -> str:
     if experiment.name not in REPORT:
         return ""
     size, psi = experiment.given.resolution, experiment.given.psi
-    if "inception_score" in experiment.json("results/metrics.json"):
+    if "inception_score" in experiment.json(paths.METRICS):
         same = f" It used \N{GREEK SMALL LETTER PSI} = 0.5 and 512 x 512 px; here the rows with {psi:g} come nearest."
         return "Roughly comparable: the report states neither how many samples it took nor a spread." + same
     return (
@@ -116,8 +117,8 @@ def comparable(experiment: Experiment) -> str:
 def funnel(experiment: Experiment) -> list[dict[str, Any]]:
     """Steps from raw to de-duplicated: name, left, share of the raw images, and why the others were left out."""
     collection = experiment.given.collection
-    folders = (f"data/raw/{collection}", "data/crops", "data/filtered", "data/dataset")
-    reports = [experiment.json(f"{folder}/report.json") for folder in folders]
+    folders = (paths.RAW / collection, paths.CROPS, paths.FILTERED, paths.DATASET)
+    reports = [experiment.json(folder / "report.json") for folder in folders]
     if not all(reports):
         return []
     found = steps.steps(*reports)

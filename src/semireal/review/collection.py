@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from semireal import manifest, params
+from semireal import manifest, params, paths
 from semireal.curate.decisions import REJECTED_BY_HAND
 from semireal.files import key_of
 from semireal.manifest import Row
 
-RAW = Path("data/raw")
-CHAIN = tuple(Path("data") / name for name in ("crops", "resized", "filtered", "dataset"))
+CHAIN = (paths.CROPS, paths.RESIZED, paths.FILTERED, paths.DATASET)
 TEXTS = ("id", "status", "reason", "domain", "source", "note", "title", "artist", "page_url", "cluster")
 
 
@@ -77,7 +76,7 @@ def load(last: Path) -> Collection:
     """
     given = params.load(Given)
     manifest.read(last)
-    raw = RAW / given.collection
+    raw = paths.RAW / given.collection
     found = {row["id"]: _file(raw, row) for row in _rows(raw)}
     items: dict[str, Item] = {}
     for folder in CHAIN[: CHAIN.index(last) + 1]:

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from semireal import code, files, params, stage
+from semireal import code, files, params, paths, stage
 from semireal import machine as machines
 from semireal.errors import UserError
 from semireal.files import write_atomic
@@ -196,9 +196,9 @@ def _report(work: Path, out: Path, history: Sequence[Row], snapshot_epochs: int)
 def main() -> None:
     """Train as params.yaml says; the command line of `torchrun -m semireal.training.train`."""
     parser = argparse.ArgumentParser(prog="semireal.training.train", description=main.__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/dataset"), help="the dataset")
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder for the networks")
-    parser.add_argument("--out", type=Path, default=Path("results/train"), help="folder for grids and history")
+    parser.add_argument("--data", type=Path, default=paths.DATASET, help="the dataset")
+    parser.add_argument("--models", type=Path, default=paths.MODELS, help="folder for the networks")
+    parser.add_argument("--out", type=Path, default=paths.TRAINING, help="folder for grids and history")
     given = parser.parse_args()
     run(given.data, given.models, given.out, params.load(Given))
 

@@ -1,0 +1,25 @@
+"""Where the files of an experiment are, from the root of the repository; dvc.yaml says the same to DVC."""
+
+from pathlib import Path
+
+EXPERIMENTS = Path("experiments")
+SOURCES = EXPERIMENTS / "sources"
+DECISIONS = EXPERIMENTS / "decisions"
+TAKEDOWNS = EXPERIMENTS / "takedowns.csv"
+
+RAW = Path("data/raw")  # / <kind> / <name>
+CROPS = Path("data/crops")
+RESIZED = Path("data/resized")
+FILTERED = Path("data/filtered")
+DATASET = Path("data/dataset")
+
+MODELS = Path("models")
+GENERATOR = MODELS / "generator.safetensors"
+BEST = MODELS / "best.safetensors"
+
+FUNNEL = Path("results/funnel")
+TRAINING = Path("results/train")
+SAMPLES = Path("results/samples")
+EVALUATION = Path("results/evaluation")
+METRICS = Path("results/metrics.json")
+REPORT = Path("results/report.html")
