@@ -185,6 +185,25 @@ def test_an_experiment_is_no_surprise_but_must_be_valid(root: Path, monkeypatch:
         check.before_run(root)
 
 
+def test_the_start_of_the_training_is_looked_for_before_anything_runs(root: Path) -> None:
+    change(root, "train.init", "start/x.pkl")
+    with pytest.raises(
+        UserError, match=r"^train\.init: start/x\.pkl not found\. .*semireal\.training\.fetch URL start/x"
+    ):
+        check.before_run(root)
+    (root / "start").mkdir()
+    (root / "start/x.pkl.dvc").touch()  # it will come out of the cache of DVC
+    check.before_run(root)
+    (root / "start/x.pkl.dvc").rename(root / "start/x.pkl")
+    check.before_run(root)
+
+
+def test_the_machine_is_checked_before_anything_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMIREAL_PROCESSES", "3")
+    with pytest.raises(UserError, match=r"^SEMIREAL_PROCESSES .*: found 3, need at most 2: train\.batch = 8"):
+        check.before_run(root)
+
+
 def test_command_line(root: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "semireal.pipeline.check", *arguments]

@@ -85,6 +85,18 @@ def test_what_decides_a_stage_changes_it_and_no_other(
     assert set(json.loads(shell(repo, "dvc", "status", "--json"))) == stages
 
 
+def test_another_network_to_start_from_trains_again(repo: Path) -> None:
+    """Case 3: the local file at train.init replaced by another."""
+    edit(repo, "params.yaml", "experiments/noise.init", "start/first.safetensors")
+    start = repo / "start/first.safetensors"
+    start.parent.mkdir()
+    start.write_bytes((repo / "models/generator.safetensors").read_bytes())
+    shell(repo, "dvc", "commit", "-q", "-f", "train")  # as if it had run
+    assert json.loads(shell(repo, "dvc", "status", "--json", "train")) == {}
+    start.write_bytes((repo / "models/checkpoint.safetensors").read_bytes())
+    assert set(json.loads(shell(repo, "dvc", "status", "--json", "train"))) == {"train"}
+
+
 def test_a_stage_alone_does_not_run_with_code_that_its_key_does_not_know(repo: Path) -> None:
     edit(repo, "src/semireal/training/sample.py", "COLUMNS = 8", "COLUMNS = 4")
     text = shell(repo, "dvc", "repro", "--single-item", "--force", "sample", ok=False)

@@ -95,6 +95,14 @@ def killed(repo: Path, stage: str, sign: str) -> None:
     process.wait()
 
 
+def test_what_is_set_for_the_machine_holds_in_the_clone(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(verify, "repro", lambda clone: seen.append((clone / "machine.yaml").read_text()))
+    (bare / "machine.yaml").write_text("processes: 2\n")
+    verify.run(bare)
+    assert seen == ["processes: 2\n"]
+
+
 @pytest.mark.slow
 def test_everything_can_be_made_again_in_a_fresh_clone(made: Path, tmp_path: Path) -> None:
     """After a training that was lengthened, and killed on its way, too: every file is that of one made in one go."""

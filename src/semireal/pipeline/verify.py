@@ -5,6 +5,7 @@ stage by stage.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,8 @@ def run(root: Path) -> None:
         clone = Path(folder) / "clone"
         git("clone", "--quiet", "--no-local", str(root), str(clone), root=root)
         (clone / LOCK).unlink(missing_ok=True)
+        if (root / machine.FILE).is_file():  # git does not carry it, and other settings give other bits
+            shutil.copyfile(root / machine.FILE, clone / machine.FILE)
         stage.say(f"verify: making everything anew in {clone}")
         repro(clone)
         rows = compare(recorded, locked(clone), on_gpu())
