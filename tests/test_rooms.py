@@ -11,7 +11,20 @@ from semireal import code
 
 # from the ground up; a module of the ground may need only those before it
 GROUND = [
-    *("errors", "paths", "files", "published", "schema", "tables", "images", "tensors", "workers", "code", "watch", "stage"),
+    *(
+        "errors",
+        "paths",
+        "files",
+        "published",
+        "schema",
+        "tables",
+        "images",
+        "tensors",
+        "workers",
+        "code",
+        "watch",
+        "stage",
+    ),
     "machine",
     *("manifest", "figures", "params"),
 ]

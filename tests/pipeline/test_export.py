@@ -249,12 +249,28 @@ def test_card_tells_data_licences_metrics_and_parameters(published: Path, monkey
         assert line in text.splitlines(), line
     assert "| data/raw/demo/geralt | `" in text
     assert "NC" not in text  # the rejected image has no part in it
+    assert "started from" not in text  # but from noise
     assert "`drawn`" not in text  # stage code looks at it, and nothing in the network comes from it
     code = text.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(out.parent)
     names: dict[str, torch.Tensor] = {}
     exec(code, names)
     assert names["images"].shape == (4, 3, 16, 16)
+
+
+def test_card_names_the_network_that_the_training_started_from(published: Path, tmp_path: Path) -> None:
+    lock = published / "dvc.lock"
+    before = lock.read_text()
+    lock.write_text(before.replace("experiments/noise.init", "start/faces.pkl"))
+    try:
+        card = export.run(
+            published / "models/generator.safetensors", tmp_path / "g.safetensors", "safetensors", published
+        )
+    finally:
+        lock.write_text(before)
+    text = card.read_text()
+    assert "The training started from `start/faces.pkl`, whose licence holds as well." in text
+    assert re.search(r"^\| start/faces\.pkl \| `\w{32}` \|$", text, re.MULTILINE)
 
 
 def test_card_of_the_other_snapshot_has_no_metrics(published: Path, tmp_path: Path) -> None:

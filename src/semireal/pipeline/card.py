@@ -16,6 +16,7 @@ from semireal import code, manifest, paths
 from semireal.errors import UserError
 from semireal.pipeline import markdown
 from semireal.stylegan2 import Config
+from semireal.training import start
 
 LOCK = Path("dvc.lock")
 # as dvc.lock writes them
@@ -57,11 +58,13 @@ LIMITS = """\
 class Origin:
     """What dvc.lock and the files it names tell about a generator.
 
-    snapshot: `last` or `best`; data: path: hash of the dataset and the raw collection; parameters: by stage;
-    metrics: None where this snapshot was not measured; images: the kept rows of the dataset's manifest.
+    snapshot: `last` or `best`; start: the network that the training started from, empty for a random one; data: path:
+    hash of the dataset, the raw collection and that network; parameters: by stage; metrics: None where this snapshot
+    was not measured; images: the kept rows of the dataset's manifest.
     """
 
     snapshot: str
+    start: str
     data: dict[str, str]
     parameters: dict[str, dict[str, Any]]
     metrics: dict[str, Any] | None
@@ -76,29 +79,41 @@ def origin_of(generator: Path, root: Path) -> Origin | None:
     if not (root / LOCK).is_file():
         return None
     stages = yaml.safe_load((root / LOCK).read_text())["stages"]
-    own = hashlib.md5(generator.read_bytes(), usedforsecurity=False).hexdigest()
+    own = _md5(generator.read_bytes())
     made = _hashes(stages, "train", "outs")
     known = [path for path in SNAPSHOTS if made.get(path) == own]
     if not known:
         return None
     # the one of the same name, where both snapshots are one
     path = next((one for one in known if Path(one).name == generator.name), known[0])
-    trained_on = _hashes(stages, "train", "deps")[DATASET]
+    trained_on = _hashes(stages, "train", "deps")
     raw = {dep: md5 for dep, md5 in _hashes(stages, "crop", "deps").items() if dep.startswith(RAW)}
-    images = pd.read_csv(io.BytesIO(_locked(root, f"{DATASET}/manifest.csv", trained_on)), dtype=str)
+    images = pd.read_csv(io.BytesIO(_locked(root, f"{DATASET}/manifest.csv", trained_on[DATASET])), dtype=str)
     # stage code looks at all parameters, and decides nothing
     parameters = {name: _flat_params(one) for name, one in stages.items() if name != code.STAGE}
+    init = parameters["train"]["train.init"]
+    begun = {} if _is_noise(root / init, trained_on[init]) else {init: trained_on[init]}
     metrics = None
     measured = _hashes(stages, "evaluate", "deps").get(path)
     if measured == own and parameters["evaluate"].get("sample.snapshot") == SNAPSHOTS[path]:
         metrics = json.loads(_locked(root, METRICS, None))
     return Origin(
         SNAPSHOTS[path],
-        {DATASET: trained_on} | raw,
+        "".join(begun),
+        {DATASET: trained_on[DATASET]} | raw | begun,
         parameters,
         metrics,
         images[images["status"] == manifest.KEPT].fillna(""),
     )
+
+
+def _is_noise(path: Path, recorded: str) -> bool:
+    """Whether a training that started from this file had random networks; not where it is another one by now."""
+    return path.is_file() and _md5(path.read_bytes()) == recorded and start.is_noise(path)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _hashes(stages: Mapping[str, Any], name: str, kind: str) -> dict[str, str]:
@@ -133,7 +148,7 @@ def _locked(root: Path, path: str, folder_md5: str | None) -> bytes:
         raise UserError(f"export: {path}, which the card needs, is not to be had ({error}). {again}") from None
     if folder_md5 not in (None, folder):
         raise UserError(f"export: {Path(path).parent} is not what the generator was trained on. {again}")
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != recorded:
+    if _md5(content) != recorded:
         raise UserError(f"export: {path} was changed since it was made. {again}")
     return content
 
@@ -172,10 +187,9 @@ def _data(origin: Origin) -> str:
     groups = Counter(zip(origin.images["source"], origin.images["domain"], licences, strict=True))
     rows = [[*group, str(n)] for group, n in sorted(groups.items())]
     artists = len(set(origin.images["artist"]) - {""})
-    start = origin.parameters["train"].get("train.init")
     ratio = origin.parameters["train"].get("train.photo_ratio")
     chosen = "" if ratio is None else f" Of them a mixture with {ratio:.0%} photos was trained on."
-    begun = f" The training started from `{start}`, whose licence holds as well." if start else ""
+    begun = f" The training started from `{origin.start}`, whose licence holds as well." if origin.start else ""
     return (
         f"## Data\n\n{hashes}\n{len(origin.images)} images of {artists} named artists; "
         f"`{DATASET}/manifest.csv` names each with its page.{chosen}{begun}\n\n"
