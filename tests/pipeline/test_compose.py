@@ -86,6 +86,8 @@ def test_another_character_is_not_taken_for_changes(root: Path, profile: str) ->
             check.check(root)
         (root / "data/raw/web").mkdir(parents=True)
         (root / "data/raw/web/elf.dvc").touch()
+        (root / "start").mkdir()
+        (root / "start/ffhq-512.pkl.dvc").touch()
     *changed, last = check.check(root)
     assert [note.split()[0] for note in changed] == ["train.epochs"]
     needs = "-S character=elf" + (" -S profile=full" if profile == "full" else "")
