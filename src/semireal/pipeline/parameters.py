@@ -14,8 +14,8 @@ from semireal.pipeline.graph import again, downstream, stages_of
 HEAD = """\
 # Parameters
 
-Made by `python -m semireal.params table > docs/params.md` from the declarations in `src/semireal/params.py`, the values
-in `experiments/` (for the character {character}) and the graph in `dvc.yaml`; a test keeps it up to date.
+Made by `python -m semireal.pipeline.parameters > docs/params.md` from the declarations in `src/semireal/params/`, the
+values in `experiments/` (for the character {character}) and the graph in `dvc.yaml`; a test keeps it up to date.
 
 `again` says which stages another value makes run again:
 
