@@ -42,7 +42,6 @@ NAME = "semireal.training.train"  # of this module, which torchrun starts as __m
 HISTORY = "history.csv"
 MACHINE = "machine.json"
 PARTS = "run.json"  # in the work folder: what decides the run, by name
-PLACE = ("device", "threads", "processes", "compile")  # of what it is made on; versions belong to the code
 MONITORED = 256  # images that a snapshot is measured with
 
 
@@ -70,16 +69,16 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
         networks = start_of(given.train.init)
         images, _ = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
         data_key = hashlib.sha256(images.numpy().tobytes()).hexdigest()
-        made = made_on(machine, device, given.train.precision)
-        parts = deciding(given.train, given.seed, data_key, networks)
-        parts |= {"code": code.key_of_modules(NAME)} | {name: made[name] for name in PLACE}
+        made = made_on(machine, device)
+        parts = deciding(given.train, given.seed, data_key, networks) | {"code": code.key_of_modules(NAME)} | made
         with _work(parts) as work:
             monitor = Monitor(images.permute(0, 2, 3, 1).numpy(), device) if parallel.rank() == 0 else _absent
             state = training.train(images, given.train, given.seed, work, data_key, device, machine, networks, monitor)
             if parallel.rank() == 0:
                 _save(models, work, state)
                 _report(work, out, state.history, given.train.snapshot_epochs)
-                files.write_json(out / MACHINE, made)
+                more = {"micro_batch": machine.micro_batch, "precision": given.train.precision}
+                files.write_json(out / MACHINE, made | more)
 
 
 def launch(out: Path, processes: int) -> None:
@@ -126,18 +125,16 @@ def start_of(init: str) -> Networks | None:
     return None if start.is_noise(path) else load_networks(path)
 
 
-def made_on(machine: Machine, device: torch.device, precision: str) -> dict[str, Any]:
+def made_on(machine: Machine, device: torch.device) -> dict[str, Any]:
     """What decides the bits of a result beside parameters, data and code. Nothing in it names one machine.
 
-    On a CPU the number of threads belongs to it, which share the sums.
+    On a CPU the number of threads belongs to it, since they share the sums.
     """
     return {
         "device": device.type,
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        "processes": parallel.size(),
-        "micro_batch": machine.micro_batch,
+        "processes": machine.processes,
         "compile": machine.compile,
-        "precision": precision,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
