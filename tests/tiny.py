@@ -68,12 +68,16 @@ STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "sample", "ev
 ALL = ["code", "scrape@geralt", *STAGES]
 
 
-def shell(folder: Path, *command: str, ok: bool = True, **more_env: str) -> str:
-    """Run a command in a clone, with its `python`; returns what it printed."""
+def environment() -> dict[str, str]:
+    """The environment for commands in a clone: its `python` is ours."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
-    env |= {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}  # threads only cost time on tiny networks
-    env |= more_env
+    return env | {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}  # threads cost time on tiny networks
+
+
+def shell(folder: Path, *command: str, ok: bool = True, **more_env: str) -> str:
+    """Run a command in a clone, with its `python`; returns what it printed."""
+    env = environment() | more_env
     # a file and no pipe: the worker of the queue keeps what it inherits open
     with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tiny import copy, shell
+from tiny import copy, environment, shell
 
 pytestmark = pytest.mark.slow
 NETWORK = {"train", "sample", "evaluate"}  # the stages that load one
@@ -108,7 +108,11 @@ def while_running(repo: Path, stage: str, sign: str, change: Callable[[], None])
     """Change something when `dvc repro` of a stage has shown a sign of working; what it prints, and it must fail."""
     with (repo / "log").open("w") as log:
         run = subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro", stage], cwd=repo, stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "dvc", "repro", stage],
+            cwd=repo,
+            env=environment(),
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         end = time.monotonic() + 120
         while sign not in (repo / "log").read_text() and time.monotonic() < end:

@@ -13,7 +13,7 @@ import yaml
 from semireal import params
 from semireal.errors import UserError
 from semireal.pipeline import verify
-from tiny import ALL, copy, shell
+from tiny import ALL, copy, environment, shell
 
 
 def lock(**outs: str) -> dict[str, dict[str, Any]]:
@@ -83,6 +83,7 @@ def killed(repo: Path, stage: str, sign: str) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro", stage],
             cwd=repo,
+            env=environment(),
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
