@@ -208,7 +208,7 @@ def test_every_number_has_a_least_value() -> None:
 def test_drawn_collections_fit_the_character(tmp_path: Path) -> None:
     assert whole.check(COMMITTED).drawn == (COMMITTED["name"],)
     assert whole.check(COMMITTED | {"collection": "web/x", "drawn": []}).drawn == ()
-    changes: list[dict[str, Any]] = [{"drawn": []}, {"collection": "web/x"}, {"name": "other"}]
+    changes: list[dict[str, Any]] = [{"drawn": []}, {"collection": "web/x"}, {"collection": "demo/x"}]
     for change in changes:
         with pytest.raises(UserError, match=r"drawn: found \["):
             whole.check(COMMITTED | change)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny import ALL, copy, shell
+from tiny import STAGES, copy, shell
 
 pytestmark = pytest.mark.slow
 NOBODY = 65534
@@ -58,7 +58,7 @@ def test_no_stage_writes_through_to_the_cache(made: Path, folder: Path, link: st
     assert metrics.is_symlink() if link == "symlink" else metrics.stat().st_nlink > 1
     before, measured = _state(repo), metrics.read_bytes()
     assert all(found == path.parent.name + path.name.removesuffix(".dir") for path, (found, _) in before.items())
-    run("python", "-c", RUN, *ALL)
+    run("python", "-c", RUN, *STAGES)
     assert _state(repo) == before
     assert metrics.read_bytes() == measured
     assert not metrics.is_symlink()

@@ -4,6 +4,7 @@ import pytest
 
 from semireal.errors import UserError
 from semireal.pipeline import sweep
+from tiny import shell
 
 
 @pytest.mark.parametrize(
@@ -28,8 +29,7 @@ def test_the_queue_of_dvc_needs_an_ascii_path_and_git(tmp_path: Path) -> None:
         sweep.check(["character=elf"], folder)
     with pytest.raises(UserError, match="not the top of a git repository"):
         sweep.check(["character=elf"], tmp_path)
-    (tmp_path / "with space").mkdir()
-    (tmp_path / "with space/.git").touch()  # a worktree has a file
+    shell(tmp_path, "git", "init", "-q", "with space")
     sweep.check(["character=elf", "sample.psi=0.5,0.7"], tmp_path / "with space")
 
 
