@@ -61,7 +61,11 @@ def during(change: Callable[[], object], stage: str = "one") -> str | None:
 
 
 def writing(name: str, text: str) -> Callable[[], object]:
-    return lambda: Path(name).write_text(text)
+    def write() -> None:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text)
+
+    return write
 
 
 def params(**more: object) -> str:
@@ -109,6 +113,7 @@ def back_and_forth() -> None:
         writing("more.yaml", "sources: {a: 1}\nelse: 2\n"),
         writing("stages/one.py", "x = 1  # why\n"),
         lambda: os.utime("list.csv", (0, 0)),
+        writing("data/set/__pycache__/a.pyc", "what Python leaves"),
         back_and_forth,
     ],
 )

@@ -91,7 +91,10 @@ def _code_changes(name: str) -> list[str]:
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    """The files that DVC sees, which is told in .dvcignore not to look at what Python leaves beside its sources."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
 
 
 def _digest(path: Path, known: Known) -> str:
