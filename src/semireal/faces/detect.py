@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from semireal import images
+from semireal.errors import UserError
 from semireal.images import Pixels
 from semireal.vision import efficientnet, weights
 
@@ -68,6 +70,21 @@ def make(name: str, score: float, size: int) -> Detector:
     }
     parts = [kinds[part]() for part in name.split("+")]
     return parts[0] if len(parts) == 1 else Union(parts)
+
+
+def check(name: str) -> None:
+    """Raise UserError, saying what to install, if a detector needs a package that is not there. name: as for `make`."""
+    if "animeface" not in name.split("+"):
+        return
+    try:
+        found = metadata.version("animeface")
+    except metadata.PackageNotFoundError:
+        found = None
+    if found != AnimeFace.VERSION:
+        raise UserError(
+            f"the detector animeface needs the package animeface {AnimeFace.VERSION}, which is not installed: "
+            "pip install --require-hashes -r requirements-animeface.txt (there is none for Python 3.14 and for arm64)"
+        )
 
 
 class YuNet:
@@ -177,13 +194,15 @@ class AnimeFace:
     """
 
     LEAST = 64  # px; on strips narrower than its window it crashes
+    VERSION = "2.0.3"  # of the package; another may lay out memory otherwise
 
     def __init__(self, size: int) -> None:
+        check("animeface")
         self.size = size
 
     def __call__(self, img: Pixels) -> list[Face]:
         """See Detector."""
-        import animeface  # here, so that the other detectors work where this library does not exist
+        import animeface  # here: the other detectors work without
 
         small, sx, sy = scaled(img, self.size)
         height, width = small.shape[:2]

