@@ -68,7 +68,7 @@ def test_funnel_shows_what_is_left_and_why(drawn: list[Any]) -> None:
     assert funnel.get_title() == "elf: images left after each step"
     here, *others = [bar.get_width() for bar in reported.patches]
     assert here == pytest.approx(160 / 200)
-    assert others == pytest.approx([one.faces / one.raw for one in published.REPORT.values()])
+    assert others == pytest.approx([published.REPORT["elf"].faces / published.REPORT["elf"].raw])
     assert texts(reported)[0] == "200 \N{RIGHTWARDS ARROW} 160  (80%)"
     assert reported.patches[0].get_facecolor() != reported.patches[1].get_facecolor()
     for axes in (funnel, reported):

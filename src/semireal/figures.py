@@ -57,16 +57,16 @@ def save_curves(history: pd.DataFrame, path: Path) -> None:
 
 
 def save_funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]], name: str, path: Path) -> None:
-    """Draw what each step left as bars, with the reasons, and below it the yields of the 2022 report.
+    """Draw what each step left as bars, with the reasons, and below it the yield beside that of the 2022 report.
 
     steps: name, images left and images lost by reason (negative: brought back), from the raw images on.
     """
     names, left = [step[0] for step in steps], [step[1] for step in steps]
     yields = {f"{name}, here": (left[0], left[-1])}
-    yields |= {
-        f"{one.title}, 2022 report" + (", about" if one.rough else ""): (one.raw, one.faces) for one in REPORT.values()
-    }
-    with _saved(path, 8, 0.62 * (len(steps) + len(REPORT)) + 1.6) as figure:
+    if name in REPORT:
+        one = REPORT[name]
+        yields[f"{one.title}, 2022 report" + (", about" if one.rough else "")] = (one.raw, one.faces)
+    with _saved(path, 8, 0.62 * (len(steps) + len(yields)) + 1) as figure:
         funnel, reported = figure.subplots(2, height_ratios=[len(steps), len(yields)])
         funnel.barh(names, left, color="tab:blue", height=0.62)
         for row, (_, n, lost) in enumerate(steps):
@@ -76,7 +76,7 @@ def save_funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]], name: str, 
             funnel.text(n + max(left) * 0.01, row, label, va="center", fontsize=8)
         funnel.set(title=f"{name}: images left after each step", xlim=(0, max(left) * 1.6))
         shares = [_share(after, before) for before, after in yields.values()]
-        reported.barh(list(yields), shares, color=["tab:blue"] + ["tab:gray"] * len(REPORT), height=0.62)
+        reported.barh(list(yields), shares, color=["tab:blue", "tab:gray"][: len(yields)], height=0.62)
         for row, (before, after) in enumerate(yields.values()):
             label = f"{before} \N{RIGHTWARDS ARROW} {after}  ({shares[row]:.0%})"
             reported.text(shares[row] + 0.01, row, label, va="center", fontsize=8)

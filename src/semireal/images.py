@@ -50,6 +50,17 @@ def load_rgb(path: Path) -> Pixels:
                 raise ImageError("damaged file") from error
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file begins like a picture that can be read; what is behind is not looked at."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            Image.open(path).close()
+        except Exception:  # as in load_rgb
+            return False
+    return True
+
+
 def _turned(img: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(img)

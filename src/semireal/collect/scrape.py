@@ -136,11 +136,11 @@ def _from_folder(source: Source) -> list[Row]:
     folder = Path(source.folder or "")
     if not folder.is_dir():
         raise UserError(f"scrape: folder {folder} not found. Put images there, or change the source")
-    found = sorted(_files_below(folder))
+    found = sorted(files_below(folder))
     return [{"path": f, "title": f.stem, "file_url": f.relative_to(folder).as_posix()} for f in found[: source.limit]]
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """The files of a folder and of those below it, links followed; raises UserError for one that leads nowhere."""
     walked = set()
     for place, folders, names in os.walk(folder, followlinks=True):

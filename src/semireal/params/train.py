@@ -97,7 +97,7 @@ class Train:
         if key == "batch" and self.batch % self.group:
             return f"a multiple of {self.group}"
         if key == "init" and (not self.init or "://" in self.init):
-            return "the path of a file; `python -m semireal.training.fetch URL FILE` makes one of a URL"
+            return "the path of a file; `semireal fetch URL FILE` makes one of a URL"
         if key == "conv_clamp" and self.precision == "float16" and self.conv_clamp is None:
             return "a number (256) for train.precision = float16, whose largest number is exceeded without"
         return None

@@ -26,6 +26,8 @@ class Params:
 
     name: str = param()
     """the character"""
+    profile: str = param()
+    """the file of experiments/profile that the values come from"""
     collection: str = param()
     """the raw collection under data/raw"""
     drawn: tuple[str, ...] = param(empty=True)

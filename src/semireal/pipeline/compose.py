@@ -19,7 +19,7 @@ from semireal.params import FILE, whole
 from semireal.params.whole import DRAWN
 from semireal.pipeline.commands import git
 
-KEYS = {"character": "name", "profile": "collection"}  # the groups of experiments/config.yaml, and what tells them
+KEYS = {"character": "name", "profile": "profile"}  # the groups of experiments/config.yaml, and what tells them
 Values = dict[str, Any]  # dotted keys, without sections
 
 
@@ -68,7 +68,7 @@ def differences(root: Path) -> list[tuple[str, Any, Any, str]]:
     Rows of key, value here, value there and the choices; UserError where the composition is not valid.
     """
     here = flat(schema.load_yaml(root / FILE))
-    chosen = default(root) | {group: choice for group, (_, choice) in _choices(root).items() if choice}
+    chosen = default(root) | {group: choice for group, choice in _choices(root).items() if choice}
     overrides = [f"{group}={choice}" for group, choice in chosen.items()]
     there = flat(compose(root, *overrides))
     return [(key, here[key], there[key], " ".join(overrides)) for key in here if here[key] != there.get(key)]
@@ -83,8 +83,9 @@ def leaving(root: Path, arguments: Sequence[str]) -> str | None:
         return None
     named = set(_overrides(arguments))
     try:
-        kept = {group: told for group, told in not_default(root).items() if not named & {group, KEYS[group]}}
-        back = {group: f"{group}={default(root)[group]}" for group in kept}
+        kept = {key: told for key, told in not_default(root).items() if not named & {key, KEYS.get(key, key)}}
+        usual = default(root)
+        back = {key: f"{key}={usual.get(key) or usual_collection(root)}" for key in kept}
     except (UserError, TypeError, KeyError, AttributeError):  # missing or odd files: that is for others to say
         return None
     if not kept:
@@ -105,9 +106,14 @@ def never_made(root: Path, arguments: Sequence[str]) -> str | None:
         return None
     given = _overrides(arguments)
     try:
-        names = given.get("name") or _values(root, given, "character")
-        collections = given.get("collection") or _values(root, given, "profile")
-        wanted = {one.replace("${name}", name) for one in collections for name in names}
+        files = {group: choices_of(root, group) for group in KEYS}
+        chosen = {group: given.get(group, [choice]) for group, choice in default(root).items()}
+        wanted = {
+            collection.replace("${name}", name)
+            for character, profile in itertools.product(*chosen.values())
+            for name in given.get("name", [files["character"][character]["name"]])
+            for collection in given.get("collection", [_pattern(files, character, profile)])
+        }
     except (UserError, TypeError, KeyError, AttributeError):
         return None
     apart = bool({"--queue", "--temp"} & set(arguments))
@@ -130,7 +136,7 @@ def missing(root: Path, collection: str) -> str | None:
     kind, _, name = collection.partition("/")
     return (
         f"collection: {collection} has not been made here: there is no {paths.RAW / collection}.dvc. Collect it "
-        f"(make scrape CHARACTER={name} KIND={kind}) and commit that file, or get the commit that has it"
+        f"(semireal scrape {name} --kind {kind}) and commit that file, or get the commit that has it"
     )
 
 
@@ -149,40 +155,43 @@ def _overrides(arguments: Sequence[str]) -> dict[str, list[str]]:
     return {found[1]: found[2].split(",") for argument in arguments if (found := override.fullmatch(argument))}
 
 
-def _values(root: Path, given: Mapping[str, list[str]], group: str) -> list[str]:
-    """The names or collections of the choices of a group that a command line makes."""
-    named = choices_of(root, group)
-    return [str(named[choice][KEYS[group]]) for choice in given.get(group, [default(root)[group]])]
+def usual_collection(root: Path) -> str:
+    """The collection of the character and the profile of params.yaml, unless an experiment sets another."""
+    content, usual = schema.load_yaml(root / FILE), default(root)
+    chosen = {group: choice or usual[group] for group, choice in _choices(root).items()}
+    files = {group: choices_of(root, group) for group in KEYS}
+    return _pattern(files, chosen["character"], chosen["profile"]).replace("${name}", str(content["name"]))
 
 
-def _choices(root: Path) -> dict[str, tuple[str, str | None]]:
-    """Of each group, what params.yaml has (its name, its collection), and the choice that gives it, if there is one."""
+def _pattern(files: Mapping[str, Mapping[str, Any]], character: str, profile: str) -> str:
+    """The collection as the files of experiments/ name it: that of the character, or else of the profile."""
+    return str(files["character"][character].get("collection") or files["profile"][profile]["collection"])
+
+
+def _choices(root: Path) -> dict[str, str | None]:
+    """Of each group, the choice that params.yaml was made with, if there is one."""
     content = schema.load_yaml(root / FILE)
-    found = {}
-    for group, key in KEYS.items():
-        has = content[key]
-        gives = {
-            choice: str(one.get(key)).replace("${name}", content["name"])
-            for choice, one in choices_of(root, group).items()
-        }
-        found[group] = (has, next((choice for choice, value in gives.items() if value == has), None))
-    return found
-
-
-def not_default(root: Path) -> dict[str, str]:
-    """The groups in which params.yaml is not the default, and how to say what it is: `character=elf`, `name=me`."""
-    usual = default(root)
     return {
-        group: f"{group}={choice}" if choice else _plainly(KEYS[group], has)
-        for group, (has, choice) in _choices(root).items()
-        if choice != usual[group]
+        group: next((choice for choice, one in choices_of(root, group).items() if one.get(key) == content[key]), None)
+        for group, key in KEYS.items()
     }
 
 
-def _plainly(key: str, value: str) -> str:
-    """A name or collection that no file of experiments/ chooses, as one says it after -S."""
-    drawn = value.startswith(DRAWN)
-    return f"{key}={value}" + (" -S drawn=[]" if key == "collection" and not drawn else "")
+def not_default(root: Path) -> dict[str, str]:
+    """Where params.yaml is not the default, and how to say what it is: `character=elf`, `name=me`.
+
+    By group, and `collection` where it is none that character and profile come with.
+    """
+    usual, content = default(root), schema.load_yaml(root / FILE)
+    found = {
+        group: f"{group}={choice}" if choice else f"{KEYS[group]}={content[KEYS[group]]}"
+        for group, choice in _choices(root).items()
+        if choice != usual[group]
+    }
+    collection = content["collection"]
+    if collection != usual_collection(root):
+        found["collection"] = f"collection={collection}" + ("" if collection.startswith(DRAWN) else " -S drawn=[]")
+    return found
 
 
 def told(chosen: Mapping[str, str]) -> str:
@@ -193,11 +202,12 @@ def told(chosen: Mapping[str, str]) -> str:
 def default(root: Path) -> dict[str, str]:
     """The choices of experiments/config.yaml: character: geralt, profile: demo."""
     listed = (schema.load_yaml(root / paths.EXPERIMENTS / "config.yaml") or {}).get("defaults", [])
-    found = {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
+    entries = [entry for entry in listed if isinstance(entry, dict)]
+    found = {group: choice for entry in entries for group, choice in entry.items()}
     absent = [group for group in KEYS if group not in found]
     if absent:
         raise UserError(f"{paths.EXPERIMENTS}/config.yaml: need `- {absent[0]}: ...` in its `defaults:`")
-    return found
+    return {group: found[group] for group in KEYS}
 
 
 def choices_of(root: Path, group: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def write(path: Path, experiments: Sequence[Experiment]) -> None:
         title=", ".join(dict.fromkeys(one.title for one in experiments)),
         headline=tables.headline,
         measures=tables.measures(experiments),
-        published=REPORT,
+        published={name: one for name, one in REPORT.items() if name in {each.name for each in experiments}},
         comparable=tables.comparable,
         funnel=tables.funnel,
         curves=charts.curves,

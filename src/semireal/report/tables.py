@@ -6,7 +6,6 @@ from typing import Any
 
 from semireal import paths
 from semireal.curate import funnel as steps
-from semireal.published import REPORT
 from semireal.report.experiment import Experiment
 
 # metric -> its name for people, and what is good; the same for the offline features, whose names end in _r64
@@ -101,9 +100,7 @@ def _line(row: dict[str, Any]) -> Line:
 
 
 def comparable(experiment: Experiment) -> str:
-    """Why the published figures of the character are or are not comparable; empty for one that the report lacks."""
-    if experiment.name not in REPORT:
-        return ""
+    """Why the published figures of the character are or are not comparable."""
     size, psi = experiment.given.resolution, experiment.given.psi
     if "inception_score" in experiment.json(paths.METRICS):
         same = f" It used \N{GREEK SMALL LETTER PSI} = 0.5 and 512 x 512 px; here the rows with {psi:g} come nearest."
