@@ -1,7 +1,7 @@
 """Stage scrape: draw one collection of the embedded gallery, e.g. `python stages/scrape.py demo/elf`.
 
 Its sources are in experiments/sources/<collection>.yaml; the images go to data/raw/<collection>. Collections of other
-kinds are made by `make scrape`, in the same way.
+kinds are made by `semireal scrape`, in the same way.
 """
 
 import sys

@@ -106,7 +106,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shell(unfinished, "dvc", "repro")
             shell(unfinished, "git", "add", "-A")
             shell(unfinished, "git", "commit", "-q", "-m", "results")
-            shell(unfinished, "python", "-m", "semireal.pipeline.sweep", "character=elf,geralt,wonder_woman")
+            shell(unfinished, "python", "-m", "semireal", "sweep", "character=elf,geralt,wonder_woman")
             unfinished.rename(folder)
     return folder
 

@@ -90,7 +90,11 @@ def test_full_profile_carries_the_settings_of_the_report(tmp_path: Path, charact
         ("train.precision", "float16", r"train\.conv_clamp: found None, need a number \(256\)"),
         ("train.init", None, r"train\.init: found None, need a text"),
         ("train.init", "", r"train\.init: found '', need the path of a file"),
-        ("train.init", "https://x.org/a.pkl", r"train\.init: found 'https://.*', need the path of a file; `python -m"),
+        (
+            "train.init",
+            "https://x.org/a.pkl",
+            r"train\.init: found 'https://.*', need the path of a file; `semireal fetch",
+        ),
         ("evaluate.images", 3, r"evaluate\.neighbours: found 3, need less than evaluate\.images = 3"),
         ("crop.faces", "some", r"crop\.faces: found 'some', need one of largest, all"),
         ("crop", 3, r"crop: found 3, need a section with keys"),

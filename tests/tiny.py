@@ -72,7 +72,8 @@ def environment() -> dict[str, str]:
     """The environment for commands in a clone: its `python` is ours."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
-    return env | {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}  # threads cost time on tiny networks
+    # the code of the clone, and one thread: more cost time on tiny networks
+    return env | {"PATH": path, "PYTHONPATH": "src", "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def shell(folder: Path, *command: str, ok: bool = True, **more_env: str) -> str:

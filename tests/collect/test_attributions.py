@@ -1,7 +1,5 @@
 import csv
 import io
-import subprocess
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +13,7 @@ from conftest import ROOT, texture
 from semireal import manifest
 from semireal.collect import attributions
 from semireal.collect.attributions import Credit
+from semireal.errors import UserError
 
 ROWS: list[dict[str, Any]] = [
     {"sha256": "1", "artist": "zoë", "title": "Elf", "licence": "CC BY 4.0", "page_url": "https://www.a.org/1"},
@@ -55,14 +54,14 @@ def test_one_entry_per_image_grouped_by_artist() -> None:
     ]
 
 
-def test_files_of_a_dataset(make_dataset: Callable[..., Path], work_root: Path) -> None:
+def test_files_of_a_dataset(
+    make_dataset: Callable[..., Path], work_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     dataset = make_dataset("set", [(texture(n), row) for n, row in enumerate(ROWS)])
     rows: list[dict[str, Any]] = manifest.read(dataset).to_dict("records")  # type: ignore[assignment]
     manifest.write(dataset, [*rows[:4], manifest.rejected(rows[4], "near-duplicate")])
-    command = [sys.executable, "-m", "semireal.collect.attributions", "--dataset", str(dataset), "--out", "credits"]
-    (work_root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stderr == "credits/attributions.html and attributions.csv: 3 images\n"
+    attributions.run(dataset, Path("credits"))
+    assert capsys.readouterr().err == "credits/attributions.html and attributions.csv: 3 images\n"
     with Path("credits/attributions.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["artist"] for row in table] == ["Ann", "zoë", ""]
@@ -85,10 +84,8 @@ def test_files_of_a_dataset(make_dataset: Callable[..., Path], work_root: Path) 
 
 def test_a_dataset_that_is_not_there_is_one_clear_line(work_root: Path) -> None:
     (work_root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    done = subprocess.run([sys.executable, "-m", "semireal.collect.attributions"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: data/dataset/manifest.csv: not found. Run `dvc repro`")
-    assert done.stderr.count("\n") == 1
+    with pytest.raises(UserError, match=r"^data/dataset/manifest\.csv: not found\. Run `dvc repro`"):
+        attributions.run(None, None)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`make clean-cache` on a real repository, where `dvc gc` with fewer flags would delete results."""
+"""`semireal clean-cache` on a real repository, where `dvc gc` with fewer flags would delete results."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from tiny import copy, experiment_of, shell
 
 pytestmark = pytest.mark.slow
-CLEAN = ("python", "-m", "semireal.pipeline.clean_cache", "--yes")
+CLEAN = ("python", "-m", "semireal", "clean-cache", "--yes")
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,8 @@ def origin(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder.mkdir(parents=True)
         for post in [post for post in good if post.style == style][:12]:
             (folder / f"{post.id}.{post.extension}").write_bytes(render(post))
-    sources = {name: {"folder": str(top / "mine" / name), "domain": name} for name in ("photo", "portrait")}
-    definition = repo / "experiments/sources/own/me.yaml"
-    definition.parent.mkdir()
-    definition.write_text(yaml.safe_dump({"sources": sources}))
-    shell(repo, "python", "-m", "semireal.pipeline.collection", "own/me")
-    shell(repo, "git", "add", "-A")
-    shell(repo, "git", "commit", "-q", "-m", "own images")
+    folders = ["--photos", str(top / "mine/photo"), "--portraits", str(top / "mine/portrait")]
+    shell(repo, "python", "-m", "semireal", "new", "me", *folders, "--commit")
     shutil.rmtree(top / "mine")  # nobody needs them any more
     shell(repo, "dvc", "remote", "add", "--local", "-d", "store", str(top / "store"))
     shell(repo, "dvc", "push", "-q", "--run-cache")
@@ -47,7 +42,7 @@ def clone_of(origin: Path, folder: Path, *, remote: bool) -> Path:
     return folder
 
 
-OWN = ["-S", "character=geralt", "-S", "name=me", "-S", "collection=own/me", "-S", "drawn=[]"]
+OWN = ["-S", "character=me"]
 
 
 def test_a_clone_without_a_remote_runs_and_compares(made: Path, tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""`make scrape` with the real dvc in a clone; a local folder stands for a live site, and for somebody's own images."""
+"""`semireal scrape` with the real dvc in a clone; a local folder stands for a live site, and for own images."""
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,8 @@ def define(repo: Path, folder: str, limit: int) -> None:
 
 
 def scrape(repo: Path, collection: str = "web/elf", *, ok: bool = True) -> str:
-    return shell(repo, sys.executable, "-m", "semireal.pipeline.collection", collection, ok=ok)
+    kind, _, name = collection.partition("/")
+    return shell(repo, "python", "-m", "semireal", "scrape", name, "--kind", kind, ok=ok)
 
 
 def changes(repo: Path) -> list[str]:
@@ -123,7 +123,7 @@ def test_a_definition_that_changed_since_is_a_note(repo: Path, tmp_path: Path) -
         yaml.safe_dump(given | {"name": "elf", "collection": "web/elf", "drawn": []}, sort_keys=False)
     )
     define(folder, "another", 1)
-    text = shell(folder, sys.executable, "-m", "semireal.pipeline.check")
+    text = shell(folder, "python", "-m", "semireal", "check")
     assert "note: web/elf was collected from other sources than experiments/sources/web/elf.yaml has now" in text
 
 
@@ -131,12 +131,12 @@ def test_what_cannot_be_collected_is_named(repo: Path) -> None:
     assert scrape(repo, "demo/elf", ok=False) == (
         "error: scrape: demo/elf is drawn by the embedded gallery: `dvc repro` makes it\n"
     )
-    for wrong in ("web/elv", "elf", "web/../web/elf", "../elf"):
+    for wrong in ("web/elv", "web/../web/elf", "../elf"):
         text = scrape(repo, wrong, ok=False)
         assert text.startswith(f"error: scrape: {wrong}: there is no experiments/sources/"), text
         assert "there are open/elf, " in text
     with FileLock(repo / ".work/collection.lock"):
-        assert scrape(repo, ok=False).startswith("error: scrape: another `make scrape` is running here.")
+        assert scrape(repo, ok=False).startswith("error: scrape: another `semireal scrape` is running here.")
     assert changes(repo) == []
 
 
@@ -156,7 +156,7 @@ def test_a_collection_that_was_never_made_is_named_before_dvc_starts(repo: Path)
     mine = ["-S", "character=geralt", "-S", "name=me", "-S", "collection=own/me", "-S", "drawn=[]"]
     text = shell(repo, "dvc", "exp", "run", "--queue", *mine, ok=False)
     assert "ERROR: collection: data/raw/own/me.dvc is not in git, so a run in a copy would be without own/me." in text
-    text = shell(repo, "python", "-m", "semireal.pipeline.sweep", "character=geralt", "sample.psi=0.1", ok=False)
+    text = shell(repo, "python", "-m", "semireal", "sweep", "character=geralt", "sample.psi=0.1", ok=False)
     assert "error: sweep: data/raw/own/.gitignore and 3 more is not in git" in text
     shutil.rmtree(repo / "data/raw/own")
     shutil.rmtree(definition.parent)
@@ -185,6 +185,6 @@ def test_links_in_a_folder_are_followed_or_named(repo: Path, tmp_path: Path) -> 
 
 def test_make_passes_the_character_on() -> None:
     """Make alone, without running anything."""
-    command = ["make", "-n", "-o", ".venv/installed", "scrape", "CHARACTER=elf", "KIND=open"]
+    command = ["make", "-n", "-o", ".venv/installed", "-o", "whole", "scrape", "CHARACTER=elf", "KIND=open"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 'python -m semireal.pipeline.collection "open/elf"' in done.stdout
+    assert 'python -m semireal scrape "elf" --kind "open"' in done.stdout

@@ -87,21 +87,21 @@ def test_three_characters_through_the_queue_compare(repo: Path) -> None:
 @pytest.mark.slow
 def test_the_report_shows_the_workspace_and_named_experiments(repo: Path) -> None:
     elf = experiment_of(repo, "elf")
-    text = shell(repo, "python", "-m", "semireal.report", PYTHONPATH="src")
+    text = shell(repo, "python", "-m", "semireal", "report")
     assert elf in text  # and the experiment that is the workspace, geralt's, only once
     page = (repo / "report.html").read_text()
     (title,) = re.findall(r"<title>semireal: (.*)</title>", page)
     # the workspace first, then the experiments by name, and names are random
     assert title in ("Geralt, Elf, Wonder Woman", "Geralt, Wonder Woman, Elf")
-    command = ["python", "-m", "semireal.report", "--out", "two.html"]
-    shell(repo, *command, "workspace", elf, PYTHONPATH="src")
+    command = ["python", "-m", "semireal", "report", "--out", "two.html"]
+    shell(repo, *command, "workspace", elf)
     two = (repo / "two.html").read_text()
     assert f"<small>{elf}</small>" in two
     assert two.count("training images, photo") == two.count("samples at") / 2 == 2
     assert "none" not in re.findall(r'<p class="(\w+)"', two)
     # the stage's own page is about the workspace alone
     assert "<title>semireal: Geralt</title>" in (repo / "results/report.html").read_text()
-    lost = shell(repo, *command, "no-such-thing", ok=False, PYTHONPATH="src")
+    lost = shell(repo, *command, "no-such-thing", ok=False)
     assert "error: no-such-thing: no such experiment, branch or tag" in lost
 
 

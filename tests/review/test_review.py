@@ -291,14 +291,14 @@ def test_headers_that_keep_the_page_to_itself(port: int, url: str) -> None:
 
 
 def test_it_listens_on_loopback_only(work_root: Path) -> None:
-    from semireal.review.__main__ import _listen
+    from semireal.review.server import listen
 
-    with _listen(0) as listening:
+    with listen(0) as listening:
         assert listening.getsockname()[0] == "127.0.0.1"
         with pytest.raises(UserError, match=r"--port \d+: .*Choose another"):
-            _listen(listening.getsockname()[1])
+            listen(listening.getsockname()[1])
     with pytest.raises(UserError, match="--port 70000"):
-        _listen(70000)
+        listen(70000)
 
 
 def test_page_loads_nothing_from_elsewhere() -> None:
@@ -469,8 +469,9 @@ def test_writes_at_once_lose_nothing(port: int) -> None:
 
 @contextmanager
 def process(folder: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """`python -m semireal.review` as a person starts it; its port and itself."""
-    command = [sys.executable, "-m", "semireal.review", "--no-browser", "--port", "0"]
+    """The server in a process of its own; its port and itself."""
+    script = "from semireal.review import server; server.run(None, 0, browser=False)"
+    command = [sys.executable, "-c", f"from semireal import stage\n{script}"]
     env = os.environ | {"DVC_ROOT": str(folder), "PYTHONPATH": str(ROOT / "src")}
     with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None

@@ -819,7 +819,7 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 def command(*args: str | Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "semireal.stylegan2.convert", *map(str, args)]
+    line = [sys.executable, "-m", "semireal", "convert", *map(str, args)]
     return subprocess.run(line, capture_output=True, text=True, check=False)
 
 

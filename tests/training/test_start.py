@@ -22,7 +22,7 @@ def test_random_networks_are_a_file_too(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_one_line_with_the_command() -> None:
-    message = r"^train\.init: start/x\.pkl not found\. Put .* \(python -m semireal\.training\.fetch URL start/x\.pkl\)"
+    message = r"^train\.init: start/x\.pkl not found\. Put .* \(semireal fetch URL start/x\.pkl\)"
     with pytest.raises(UserError, match=message):
         train.start_of("start/x.pkl")
 
@@ -56,14 +56,14 @@ def test_fetched_once_and_put_where_it_is_wanted(
 def test_the_full_profile_says_how_to_get_its_start() -> None:
     text = (ROOT / "experiments/profile/full.yaml").read_text()
     init = yaml.safe_load(text)["train"]["init"]
-    assert f"python -m semireal.training.fetch URL {init}" in text
+    assert f"semireal fetch URL {init}" in text
     ignored = subprocess.run(["git", "check-ignore", "-q", init], cwd=ROOT, check=False)
     assert ignored.returncode == 0  # 360 MB, and not ours to share
     assert subprocess.run(["git", "check-ignore", "-q", f"{init}.dvc"], cwd=ROOT, check=False).returncode == 1
 
 
 def test_the_command_line_names_the_fault(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "semireal.training.fetch", "http://127.0.0.1:9/x.pkl", "x.pkl", "--sha256", "abc"]
+    command = [sys.executable, "-m", "semireal", "fetch", "http://127.0.0.1:9/x.pkl", "x.pkl", "--sha256", "abc"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "error: --sha256: found 'abc', need 64 hexadecimal digits in lower case\n"

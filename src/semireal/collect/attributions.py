@@ -1,9 +1,8 @@
-"""The credits of a dataset: who made each image, where it is from, under which licence. `make attributions`.
+"""The credits of a dataset: who made each image, where it is from, under which licence. `semireal credits`.
 
 One entry per raw image, also where several faces of it are in the dataset, grouped by artist.
 """
 
-import argparse
 import csv
 import html
 import io
@@ -148,18 +147,9 @@ def write(dataset: Path, out: Path, name: str) -> int:
     return len(found)
 
 
-def main() -> None:
-    """Write the credits of the dataset of params.yaml, or of another folder with a manifest."""
-    parser = argparse.ArgumentParser(prog="python -m semireal.collect.attributions", description=__doc__)
-    parser.add_argument(
-        "--dataset", type=Path, default=paths.DATASET, help=f"folder with a manifest (default {paths.DATASET})"
-    )
-    parser.add_argument("--out", type=Path, default=OUT, help=f"folder to write to (default {OUT})")
-    given = parser.parse_args()
-    name = params.load(Given).name if given.dataset == paths.DATASET else str(given.dataset)
-    count = write(given.dataset, given.out, name)
-    stage.say(f"{given.out}/attributions.html and attributions.csv: {count} images")
-
-
-if __name__ == "__main__":
-    stage.run(main)
+def run(dataset: Path | None, out: Path | None) -> None:
+    """Write the credits of a folder with a manifest (None: of the dataset of params.yaml) to a folder (None: OUT)."""
+    name = params.load(Given).name if dataset is None else str(dataset)
+    out = out or OUT
+    count = write(dataset or paths.DATASET, out, name)
+    stage.say(f"{out}/attributions.html and attributions.csv: {count} images")

@@ -1,6 +1,6 @@
 """All checks of the parameters, in one place: the stage `code`, which runs first, makes them before anything else.
 
-`python -m semireal.pipeline.check` also looks at every composition of `experiments/`.
+`semireal check` also looks at every composition of `experiments/`.
 """
 
 import os
@@ -9,6 +9,7 @@ from typing import Any
 
 from semireal import machine, paths, stage
 from semireal.errors import UserError
+from semireal.faces import detect
 from semireal.params import FILE, whole
 from semireal.pipeline.compose import (
     compose_all,
@@ -39,6 +40,8 @@ def before_run(root: Path) -> list[str]:
         raise UserError(why)
     if not (root / f"{init}.dvc").is_file():  # then it may still be to come out of the cache of DVC
         start.existing(init, root)
+    for detector in (given.crop.detector_photo, given.crop.detector_portrait):
+        detect.check(detector)
     machine.load().check(given.train.batch, given.train.group)
     if "DVC_EXP_BASELINE_REV" in os.environ:
         return []
@@ -56,7 +59,7 @@ def _outdated(root: Path, collection: str) -> list[str]:
     kind, _, name = collection.partition("/")
     return [
         f"{collection} was collected from other sources than {definition.relative_to(root)} has now; to go on with it: "
-        f"make scrape CHARACTER={name} KIND={kind}"
+        f"semireal scrape {name} --kind {kind}"
     ]
 
 
@@ -83,13 +86,9 @@ def _note(key: str, here: Any, there: Any, chosen: str) -> str:
     )
 
 
-def main() -> None:
-    """Check the repository in the current folder."""
-    for note in check(Path()):
+def run(root: Path) -> None:
+    """Check a repository and say what there is to say about it; raises UserError as `check` does."""
+    for note in check(root):
         stage.say(f"note: {note}")
-    given = whole.load()
+    given = whole.load(root / FILE)
     stage.say(f"parameters: all good ({given.name}, {given.collection})")
-
-
-if __name__ == "__main__":
-    stage.run(main)

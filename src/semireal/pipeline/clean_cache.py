@@ -1,11 +1,10 @@
-"""Free disk without losing results: `make clean-cache`.
+"""Free disk without losing results: `semireal clean-cache`.
 
 Of the flags of `dvc gc`, `--workspace` alone deletes the data of all experiments and `--all-branches` that of older
 commits; `--cloud` deletes what others have pushed. This is the combination that deletes only what no commit, branch,
 tag, or experiment refers to: the leavings of runs that were never committed, and of experiments that were removed.
 """
 
-import argparse
 from pathlib import Path
 
 from semireal import stage
@@ -57,14 +56,3 @@ def _agreed(question: str) -> bool:
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def main() -> None:
-    """Clean the cache of the current repository."""
-    parser = argparse.ArgumentParser(prog="python -m semireal.pipeline.clean_cache", description=__doc__)
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    run(parser.parse_args().yes)
-
-
-if __name__ == "__main__":
-    stage.run(main)

@@ -1,11 +1,10 @@
-"""Make a collection that the gallery does not draw, or go on with it: `make scrape CHARACTER=elf`.
+"""Make a collection that the gallery does not draw, or go on with it: `semireal scrape elf`.
 
 A collection from live sites or from a folder of somebody cannot be made again by whoever has the repository. So it is
 no stage of the graph but data that `dvc add` takes in: data/raw/<kind>/<name> with its .dvc file, and beside it what
 it was collected from.
 """
 
-import argparse
 import json
 import re
 from typing import Any
@@ -22,11 +21,19 @@ from semireal.pipeline.commands import dvc
 from semireal.pipeline.compose import provenance
 from semireal.schema import load_yaml
 
-HEAD = "# How this collection came about; `make scrape` writes it. Commit it together with the .dvc file.\n"
+KINDS = ("web", "open", "own")
+HEAD = "# How this collection came about; `semireal scrape` writes it. Commit it together with the .dvc file.\n"
 
 
 def run(collection: str) -> None:
-    """Collect e.g. web/elf into data/raw/web/elf, let DVC take it in, and say what to do with the result.
+    """Collect e.g. web/elf, or go on with it, and say what to do with the result; raises as `collect` does."""
+    before = images(collection)
+    collect(collection)
+    _say_what_next(collection, before, images(collection))
+
+
+def collect(collection: str) -> None:
+    """Collect e.g. web/elf into data/raw/web/elf, and let DVC take it in.
 
     Raises UserError, with everything as it was before, if the collection is not known or cannot be collected, and
     Unfinished while it is not complete; the files fetched by then are in `.work`, and the same command goes on.
@@ -37,13 +44,16 @@ def run(collection: str) -> None:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError("scrape: another `make scrape` is running here. Wait for it, or stop it") from None
+        raise UserError("scrape: another `semireal scrape` is running here. Wait for it, or stop it") from None
     with lock:
-        before = images(collection)
         scrape.make(collection)
         dvc("add", "--quiet", str(paths.RAW / collection))
         write_atomic(provenance(collection), (HEAD + yaml.safe_dump(_origin(collection), sort_keys=False)).encode())
-        _say_what_next(collection, before, images(collection))
+
+
+def kind_of(character: str) -> str:
+    """The first of KINDS that the character has sources of; `web` where it has none, for the message about that."""
+    return next((kind for kind in KINDS if (paths.SOURCES / kind / f"{character}.yaml").is_file()), KINDS[0])
 
 
 def images(collection: str) -> int:
@@ -89,14 +99,3 @@ def _say_what_next(collection: str, before: int, now: int) -> None:
         f"  dvc push {folder} && git push\n"
         "The same command collects more."
     )
-
-
-def main() -> None:
-    """Make the collection named on the command line."""
-    parser = argparse.ArgumentParser(prog="python -m semireal.pipeline.collection", description=__doc__)
-    parser.add_argument("collection", help="kind and name, e.g. web/elf")
-    run(parser.parse_args().collection)
-
-
-if __name__ == "__main__":
-    stage.run(main)

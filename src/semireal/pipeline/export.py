@@ -1,11 +1,10 @@
 """export: a generator as one file for use elsewhere, with a model card beside it.
 
-`python -m semireal.pipeline.export --format onnx` writes exports/generator.onnx and exports/generator.onnx.md. ONNX and
+`semireal export --format onnx` writes exports/generator.onnx and exports/generator.onnx.md. ONNX and
 TorchScript files need neither this package nor its Python: they take latents z [N, z_dim], standard normal, and psi
 (a scalar), and give images [N, 3, H, W] in [-1, 1] with the constant noise.
 """
 
-import argparse
 import dataclasses
 import io
 import json
@@ -18,7 +17,7 @@ from zipfile import ZipFile, ZipInfo
 import torch
 from torch import Tensor, nn
 
-from semireal import paths, stage
+from semireal import stage
 from semireal.errors import UserError
 from semireal.files import replacing, write_atomic
 from semireal.pipeline.card import card_of
@@ -42,13 +41,15 @@ class Drawing(nn.Module):
         return img.clamp(-1, 1)
 
 
-def run(generator: Path, out: Path, kind: str, root: Path) -> Path:
+def run(generator: Path, out: Path | None, kind: str, root: Path) -> Path:
     """Write the generator as `out` in the format `kind` and a card beside it; gives the path of the card.
 
-    root: of the repository, whose dvc.lock knows where the generator comes from. Files are whole or not there; the
-    same command gives the same bytes. UserError where the generator or what the card needs cannot be read.
+    out: None = exports/<name of the generator>.<suffix>. root: of the repository, whose dvc.lock knows where the
+    generator comes from. Files are whole or not there; the same command gives the same bytes. UserError where the
+    generator or what the card needs cannot be read.
     """
     suffix, write = FORMATS[kind]
+    out = out or Path("exports") / f"{generator.stem}{suffix}"
     if out.suffix != suffix:
         raise UserError(f"--out: found {out}, need a name that ends in {suffix} for --format {kind}")
     if out.resolve() == generator.resolve():
@@ -60,6 +61,7 @@ def run(generator: Path, out: Path, kind: str, root: Path) -> Path:
     with replacing(out) as partial:
         write(generator, G, partial)
         write_atomic(card, text.encode())
+    stage.say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB) and {card}")
     return card
 
 
@@ -70,9 +72,13 @@ def write_safetensors(generator: Path, G: Generator, out: Path) -> None:
 
 def write_onnx(_: Path, G: Generator, out: Path) -> None:
     """One ONNX file: inputs `z` (any number of rows) and `psi`, output `images`."""
-    # slow to load
-    import onnx
-
+    try:
+        import onnx  # here, since it is slow to load
+        import onnxscript  # noqa: F401 - torch writes the graph with it
+    except ImportError:
+        raise UserError(
+            "--format onnx: needs packages: pip install --require-hashes -r requirements-export.txt"
+        ) from None
     program = torch.onnx.export(
         Drawing(G).eval(),
         _example(G.config),
@@ -132,24 +138,3 @@ def _example(config: Config) -> tuple[Tensor, Tensor]:
 
 def _config_text(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), sort_keys=True)
-
-
-def main() -> None:
-    """Write a generator in a format for use elsewhere, and a model card beside it."""
-    parser = argparse.ArgumentParser(prog="python -m semireal.pipeline.export", description=main.__doc__)
-    parser.add_argument("--format", choices=FORMATS, default="safetensors", help="of the file (default: safetensors)")
-    parser.add_argument(
-        "--generator",
-        type=Path,
-        default=paths.GENERATOR,
-        help="what to export (default: models/generator.safetensors, the last snapshot)",
-    )
-    parser.add_argument("--out", type=Path, help="file to write (default: exports/<name of the generator>.<suffix>)")
-    given = parser.parse_args()
-    out = given.out or Path("exports") / f"{given.generator.stem}{FORMATS[given.format][0]}"
-    card = run(given.generator, out, given.format, Path())
-    stage.say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB) and {card}")
-
-
-if __name__ == "__main__":
-    stage.run(main)

@@ -1,11 +1,10 @@
 """The page docs/params.md: all parameters, from their declarations and the graph."""
 
 import dataclasses
-import sys
 import typing
 from pathlib import Path
 
-from semireal import schema, stage
+from semireal import schema
 from semireal.params.whole import Params
 from semireal.pipeline import markdown
 from semireal.pipeline.compose import choices_of, compose, default, flat, text
@@ -14,7 +13,7 @@ from semireal.pipeline.graph import again, downstream, stages_of
 HEAD = """\
 # Parameters
 
-Made by `python -m semireal.pipeline.parameters > docs/params.md` from the declarations in `src/semireal/params/`, the
+Made by `semireal parameters > docs/params.md` from the declarations in `src/semireal/params/`, the
 values in `experiments/` (for the character {character}) and the graph in `dvc.yaml`; a test keeps it up to date.
 
 `again` says which stages another value makes run again:
@@ -49,12 +48,3 @@ def table(root: Path) -> str:
             rows.append([f"`{key}`", meaning[field.name], allowed, *shown, again(stages, key)])
         parts.append(f"\n## {title}\n\n{doc.strip()}\n\n{markdown.table(columns, rows)}")
     return "".join(parts)
-
-
-def main() -> None:
-    """Print the page."""
-    sys.stdout.write(table(Path()))
-
-
-if __name__ == "__main__":
-    stage.run(main)

@@ -1,11 +1,10 @@
-"""Queue a grid of experiments and run it, several at a time: `make sweep SET="character=elf sample.psi=0.5,0.7"`.
+"""Queue a grid of experiments and run it, several at a time: `semireal sweep character=elf sample.psi=0.5,0.7`.
 
 This is `dvc exp run --queue` and `dvc queue start` with what they leave to the user: a character is named, so that
 nothing falls back to the default one; the path is one that the queue works in; the experiments share the cores; one
 waits until they are through, sees what failed, and no worker stays behind with the environment of this run.
 """
 
-import argparse
 import os
 import re
 import subprocess
@@ -36,10 +35,14 @@ def run(settings: list[str], jobs: int, poll_s: float = POLL_S) -> None:
         raise UserError("sweep: nothing was queued, see above")
     stage.say(f"sweep: {len(queued)} experiments, {jobs} at a time; Ctrl-C leaves them running (dvc queue status)")
     start_workers(jobs)
-    wait(poll_s)
+    try:
+        wait(poll_s)
+    except KeyboardInterrupt:
+        stage.say("\nsweep: what is queued goes on in the background; see dvc queue status, end it: dvc queue kill")
+        sys.exit(130)
     ended = tasks()
     failed = [task for task in queued if ended.get(task) != "Success"]
-    stage.say(f"sweep: {len(queued) - len(failed)} of {len(queued)} done; `make compare` shows them")
+    stage.say(f"sweep: {len(queued) - len(failed)} of {len(queued)} done; `semireal compare` shows them")
     for task in failed:
         stage.say(f"\n{task}: {ended.get(task, 'removed')}\n{_log(task)}")
     if failed:
@@ -116,22 +119,3 @@ def active() -> dict[str, str]:
 def _log(task: str) -> str:
     lines = dvc("queue", "logs", task, show=False, must=False).strip().splitlines()
     return "\n".join(lines[-LOG_LINES:])
-
-
-def main() -> None:
-    """Sweep over the settings of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m semireal.pipeline.sweep", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=2, help="experiments at a time (default 2)")
-    parser.add_argument("settings", nargs="+", help="key=value or key=value,value; one is character=...")
-    given = parser.parse_args()
-    if given.jobs < 1:
-        raise UserError(f"sweep: --jobs: found {given.jobs}, need a whole number from 1 up")
-    try:
-        run(given.settings, given.jobs)
-    except KeyboardInterrupt:
-        stage.say("\nsweep: what is queued goes on in the background; see dvc queue status, end it: dvc queue kill")
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    stage.run(main)

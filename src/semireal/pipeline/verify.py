@@ -1,4 +1,4 @@
-"""Proof that the results can be made again: `make verify`.
+"""Proof that the results can be made again: `semireal verify`.
 
 Makes them anew in a fresh clone with an empty cache, and compares the hashes of all outputs with those in dvc.lock,
 stage by stage.
@@ -136,12 +136,3 @@ def _check(root: Path, recorded: dict[str, Any]) -> None:
 
 def _hashes(made: dict[str, Any], kind: str) -> dict[str, str]:
     return {entry["path"]: entry.get("md5", "") for entry in made.get(kind, [])}
-
-
-def main() -> None:
-    """Verify the repository in the current folder."""
-    run(Path())
-
-
-if __name__ == "__main__":
-    stage.run(main)

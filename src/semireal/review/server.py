@@ -9,6 +9,8 @@ import asyncio
 import io
 import json
 import socket
+import threading
+import webbrowser
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
@@ -18,13 +20,14 @@ from typing import Any
 from aiohttp import web
 from PIL import Image
 
-from semireal import images, params
+from semireal import images, params, stage
 from semireal.curate import decisions
 from semireal.curate.decisions import Decision, Decisions
 from semireal.errors import UserError
 from semireal.review import collection
-from semireal.review.collection import Collection
+from semireal.review.collection import CHAIN, Collection
 
+PORT = 8650
 PAGE = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -48,21 +51,21 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Review:
     """The state of one page: what it shows, and what can be undone."""
 
-    def __init__(self, stage: Path) -> None:
-        self.stage = stage
-        self.shown: Collection = collection.load(stage)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shown: Collection = collection.load(folder)
         self.history: list[Decisions] = []
 
     def load(self) -> dict[str, Any]:
         """Read manifests and decisions anew; everything the page needs."""
-        shown = collection.load(self.stage)
+        shown = collection.load(self.folder)
         if shown.name != self.shown.name:
             self.history.clear()
         self.shown = shown
         decided = decisions.read(decisions.file_of(shown.name))
         return {
             "name": shown.name,
-            "stage": str(self.stage),
+            "stage": str(self.folder),
             "file": str(decisions.file_of(shown.name)),
             "numbers": shown.numbers,
             "items": [item.public() for item in shown.items.values()],
@@ -123,12 +126,12 @@ def _changed(before: Decision, action: str, reason: str) -> Decision:
     return Decision(action, before.domain, reason)
 
 
-def make_app(stage: Path, port: int) -> web.Application:
-    """The application that shows `stage` and believes itself to be on 127.0.0.1:`port`.
+def make_app(folder: Path, port: int) -> web.Application:
+    """The application that shows `folder` and believes itself to be on 127.0.0.1:`port`.
 
     Raises UserError if the stage has no manifest.
     """
-    review = Review(stage)
+    review = Review(folder)
     painters = ThreadPoolExecutor(4)  # few: each may hold a raw picture of MAX_PIXELS
 
     async def load(_: web.Request) -> web.Response:
@@ -215,6 +218,36 @@ def render(path: Path, side: int) -> bytes:
     buffer = io.BytesIO()
     img.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
+
+
+def run(folder: Path | None, port: int = PORT, browser: bool = True) -> None:
+    """Serve the page until Ctrl-C, print its address and open it.
+
+    folder: of the last stage whose images are shown; None: the last there is. port: 0 = any free one. Raises UserError.
+    """
+    folder = folder or _last()
+    if folder not in CHAIN:
+        raise UserError(f"--stage {folder}: need one of {', '.join(map(str, CHAIN))}")
+    with listen(port) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        app = make_app(folder, listening.getsockname()[1])
+        stage.say(f"{address} shows {folder} (Ctrl-C ends)")
+        if browser:
+            # in a thread: a browser of the terminal would not return; it is answered as soon as the server runs
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        serve(app, listening)
+
+
+def _last() -> Path:
+    return next((folder for folder in reversed(CHAIN) if (folder / "manifest.csv").is_file()), CHAIN[-1])
+
+
+def listen(port: int) -> socket.socket:
+    """A socket of the loopback address alone; raises UserError if the port is taken or impossible."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--port {port}: {error}. Choose another, or --port 0 for any free one") from None
 
 
 def serve(app: web.Application, listening: socket.socket) -> None:

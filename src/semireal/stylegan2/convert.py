@@ -1,10 +1,7 @@
-"""`python -m semireal.stylegan2.convert IN.pkl OUT.safetensors`: a public network pickle as a file of ours."""
+"""`semireal convert IN.pkl OUT.safetensors`: a public network pickle as a file of ours."""
 
-import argparse
-import sys
 from pathlib import Path
 
-from semireal import stage
 from semireal.errors import UserError
 from semireal.files import sha256_of
 from semireal.stylegan2.checkpoint import save_networks
@@ -32,20 +29,3 @@ def convert(source: Path, target: Path) -> str:
     size = found.config.img_resolution
     D = f"a discriminator of {counts[1]:,}" if found.discriminator else "no discriminator"
     return f"{target}: {size}x{size} pixels, a generator of {counts[0]:,} numbers, {D}"
-
-
-def main() -> None:
-    """Convert what the command line names."""
-    parser = argparse.ArgumentParser(
-        prog="python -m semireal.stylegan2.convert",
-        description="Convert a network pickle of stylegan2-ada-pytorch or stylegan3 (--cfg=stylegan2). "
-        "Nothing that the pickle carries is run.",
-    )
-    parser.add_argument("source", metavar="IN.pkl", type=Path)
-    parser.add_argument("target", metavar="OUT.safetensors", type=Path)
-    args = parser.parse_args()
-    sys.stdout.write(convert(args.source, args.target) + "\n")
-
-
-if __name__ == "__main__":
-    stage.run(main)

@@ -1,10 +1,9 @@
-"""Fetch a network to start a training from: `python -m semireal.training.fetch URL FILE`, and then train.init: FILE.
+"""Fetch a network to start a training from: `semireal fetch URL FILE`, and then train.init: FILE.
 
 A download that was cut off goes on where it was; what has arrived is kept in the cache ($SEMIREAL_CACHE or
 ~/.cache/semireal). DVC records the hash of the file as that of any other dependency.
 """
 
-import argparse
 import re
 import shutil
 from pathlib import Path
@@ -27,17 +26,3 @@ def run(url: str, file: Path, sha256: str | None) -> None:
         f"{file}: here. So that queued experiments and clones have it, if its licence allows that: dvc add {file}, "
         f"and commit {file}.dvc"
     )
-
-
-def main() -> None:
-    """Fetch what the command line names."""
-    parser = argparse.ArgumentParser(prog="python -m semireal.training.fetch", description=__doc__)
-    parser.add_argument("url")
-    parser.add_argument("file", type=Path, help="e.g. start/ffhq-512.pkl")
-    parser.add_argument("--sha256", help="that the file must have; left out: it is printed")
-    given = parser.parse_args()
-    run(given.url, given.file, given.sha256)
-
-
-if __name__ == "__main__":
-    stage.run(main)

@@ -15,7 +15,7 @@ def existing(init: str, root: Path) -> Path:
     path = root / init
     if not path.is_file():
         raise UserError(
-            f"train.init: {init} not found. Put a network there (python -m semireal.training.fetch URL {init}), or set "
+            f"train.init: {init} not found. Put a network there (semireal fetch URL {init}), or set "
             "it to experiments/noise.init"
         )
     return path

@@ -297,7 +297,7 @@ function send(url, body, told) {
       fillFilters();
       told(answer);
     } catch (error) {
-      toast(error instanceof TypeError ? "The server does not answer: nothing was saved. Start make review again." : error.message, true);
+      toast(error instanceof TypeError ? "The server does not answer: nothing was saved. Start semireal review again." : error.message, true);
     }
     repaint();
   });

@@ -1,6 +1,6 @@
-"""`python -m semireal.report`: experiments side by side in one HTML file."""
+"""Experiments side by side in one HTML file: `semireal report`."""
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from semireal import report, stage
@@ -10,20 +10,13 @@ from semireal.report.experiment import Experiment, Files, Revision, Workspace, l
 WORKSPACE = "workspace"
 
 
-def main() -> None:
-    """Write the page about the named experiments, or about the workspace and all experiments made from it."""
-    parser = argparse.ArgumentParser(prog="python -m semireal.report", description="Show experiments side by side.")
-    parser.add_argument(
-        "experiments",
-        nargs="*",
-        metavar="EXPERIMENT",
-        help=f"experiments, branches or tags, or `{WORKSPACE}` (default: {WORKSPACE} and all experiments of HEAD)",
-    )
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
-    given = parser.parse_args()
-    found = [load(_files(name), "" if name == WORKSPACE else name) for name in given.experiments] or _all(Path())
-    report.write(given.out, found)
-    stage.say(f"{given.out}: {', '.join(one.label or one.title for one in found)}")
+def run(names: Sequence[str], out: Path) -> None:
+    """Write the page about experiments, branches, tags or `workspace`; about the workspace and all experiments of HEAD
+    without names. Raises UserError where one has no results.
+    """
+    found = [load(_files(name), "" if name == WORKSPACE else name) for name in names] or _all(Path())
+    report.write(out, found)
+    stage.say(f"{out}: {', '.join(one.label or one.title for one in found)}")
 
 
 def _files(name: str) -> Files:
@@ -48,7 +41,3 @@ def _all(root: Path) -> list[Experiment]:
     if not found:
         raise UserError("no experiment with results. Run `dvc repro` or `dvc exp run` first")
     return found
-
-
-if __name__ == "__main__":
-    stage.run(main)

@@ -1,0 +1,407 @@
+"""The command line: what a person types is here, what it does in the module that each command names.
+
+A command imports that module when it runs, so that help and completion come at once. All but a few belong to a
+repository: they work from any folder of it, with its own code.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from semireal import code, paths, stage
+from semireal.errors import UserError
+from semireal.params import FILE
+from semireal.watch import PIPELINE
+
+NAME = "semireal"
+COMPLETE = "_SEMIREAL_COMPLETE"  # the variable in which a shell asks for completion
+SHELLS = ("bash", "zsh", "fish")
+DOMAIN = click.Choice(("photo", "portrait", "auto"))
+
+
+def main() -> None:
+    """Run the command line; a mistake becomes one line and exit code 2, Ctrl-C 130, work to go on with 75."""
+    stage.run(run)
+
+
+def run(*arguments: str) -> None:
+    """Run the command line of these arguments (none: of this process); raises UserError."""
+    try:
+        cli.main(list(arguments) or None, NAME, standalone_mode=False, complete_var=COMPLETE)
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else NAME
+        raise UserError(f"{' '.join(error.format_message().split())} See {path} --help") from None
+
+
+def enter() -> None:
+    """Go to the top of the repository that this folder lies in; raises UserError outside of one."""
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if _is_top(folder)), None)
+    if root is None:
+        raise UserError(
+            f"{here} is not in a repository of semireal (no {PIPELINE} and {paths.EXPERIMENTS}/ up from here)"
+        )
+    if root / "src" != code.SRC:
+        raise UserError(
+            f"this command is that of {code.SRC.parent}, but {root} has code of its own, and DVC runs that. Activate "
+            f"the environment there (. {root}/.venv/bin/activate), or: cd {root} && PYTHONPATH=src python -m semireal"
+        )
+    os.chdir(root)
+
+
+def _is_top(folder: Path) -> bool:
+    wanted = (folder / PIPELINE, folder / FILE, folder / paths.EXPERIMENTS / "config.yaml")
+    return all(file.is_file() for file in wanted)
+
+
+class InRepository(click.Command):
+    """A command of the repository. Paths of the command line are taken from the folder in which it was typed."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command from the top of the repository."""
+        enter()
+        for name, value in ctx.params.items():
+            if isinstance(value, (Path, tuple)):
+                ctx.params[name] = _short(value)
+        return super().invoke(ctx)
+
+
+def _short(value: Any) -> Any:
+    """Paths below this folder as one reads them from here."""
+    if isinstance(value, tuple):
+        return tuple(map(_short, value))
+    if isinstance(value, Path) and value.is_relative_to(Path.cwd()):
+        return value.relative_to(Path.cwd())
+    return value
+
+
+class Place(click.Path):
+    """A path as an absolute one; links are not followed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """See click."""
+        return _absolute(super().convert(value, param, ctx))
+
+
+def _absolute(path: str | bytes | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 - Path.resolve follows links
+
+
+class Character(click.ParamType[str]):
+    """The name of a character; the shell completes those that there are."""
+
+    name = "character"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list["click.shell_completion.CompletionItem"]:
+        """See click."""
+        from click.shell_completion import CompletionItem
+
+        enter()
+        found = sorted(file.stem for file in (paths.EXPERIMENTS / "character").glob("*.yaml"))
+        return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Declare a command of the repository, with examples for its help."""
+    return cli.command(cls=InRepository, epilog=_examples(examples))
+
+
+def _examples(examples: tuple[str, ...]) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {NAME} {example}" for example in examples)
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_examples(
+        ("new yennefer --photos DIR --portraits DIR", "compare", "sweep character=elf sample.psi=0.5,0.7")
+    ),
+)
+@click.version_option(package_name=NAME, message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Semi-realistic portraits of fantasy characters, trained reproducibly.
+
+    `dvc repro` and `dvc exp run` make the experiments; this is all around them. Completion for your shell:
+    semireal completion bash >> ~/.bashrc
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@command(
+    "new yennefer --photos ~/pictures/cosplay --portraits ~/pictures/paintings",
+    "new yennefer --url https://www.deviantart.com/tag/yennefer --domain portrait --limit 300",
+    "new yennefer --mixed ~/pictures/yennefer --dry-run",
+)
+@click.argument("name")
+@click.option("--photos", multiple=True, type=Place(), help="folder of photos; may be given again")
+@click.option("--portraits", multiple=True, type=Place(), help="folder of paintings and drawings; may be given again")
+@click.option("--mixed", multiple=True, type=Place(), help="folder of both; may be given again")
+@click.option("--url", "urls", multiple=True, help="page that gallery-dl knows; may be given again")
+@click.option(
+    "--domain",
+    "domains",
+    multiple=True,
+    type=DOMAIN,
+    help="what a URL shows: one for all, or one for each",
+)
+@click.option("--limit", type=click.IntRange(1), help="at most so many images of each URL")
+@click.option("--licence", help="what the images are under, where no site says it")
+@click.option("--commit", is_flag=True, help="commit the new files, instead of saying how")
+@click.option("--dry-run", is_flag=True, help="only say what would be written")
+def new(
+    name: str,
+    photos: tuple[Path, ...],
+    portraits: tuple[Path, ...],
+    mixed: tuple[Path, ...],
+    urls: tuple[str, ...],
+    domains: tuple[str, ...],
+    limit: int | None,
+    licence: str | None,
+    commit: bool,
+    dry_run: bool,
+) -> None:
+    """Make a character of your own.
+
+    Out of folders and URLs; without any it asks. The pictures are copied once, and DVC has them from then on; your
+    folders stay as they are.
+    """
+    from semireal.pipeline import new
+
+    if not (photos or portraits or mixed or urls):
+        photos, portraits, urls = _pictures()
+    folders = {"photo": photos, "portrait": portraits, "auto": mixed}
+    named = [new.Source(str(place), domain) for domain, places in folders.items() for place in places]
+    named += [new.Source(url, domain, is_url=True) for url, domain in zip(urls, _domains(urls, domains), strict=True)]
+    new.run(name, named, limit, licence, dry_run=dry_run, commit=commit)
+
+
+def _pictures() -> tuple[tuple[Path, ...], tuple[Path, ...], tuple[str, ...]]:
+    """Folders of photos, of portraits, and URLs, asked for at a terminal."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("no pictures named: need --photos, --portraits, --mixed or --url.")
+    click.echo("Where are the pictures? Empty = none of that kind.")
+    answers = [
+        click.prompt(text, default="", show_default=False)
+        for text in ("Folder of photos", "Folder of paintings", "URL")
+    ]
+    photos, portraits, url = answers
+    if not any(answers):
+        raise click.UsageError("no pictures named.")
+    # as a shell would have read them
+    places = [(_short(_absolute(Path(text).expanduser())),) if text else () for text in (photos, portraits)]
+    return places[0], places[1], (url,) if url else ()
+
+
+def _domains(urls: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:
+    """What each URL shows: as given, or asked for."""
+    if not given and sys.stdin.isatty():
+        return tuple(click.prompt(f"What {url} shows", type=DOMAIN) for url in urls)
+    if len(given) == 1:
+        return given * len(urls)
+    if len(given) != len(urls):
+        raise click.UsageError(f"--domain: found {len(given)}, need one for all URLs, or one for each ({len(urls)}).")
+    return given
+
+
+@command("scrape elf", "scrape elf --kind open", "scrape yennefer")
+@click.argument("character", type=Character())
+@click.option("--kind", help="which of its collections: web, open, own (default: the first of these that it has)")
+def scrape(character: str, kind: str | None) -> None:
+    """Make a collection, or go on with it.
+
+    From the sites or folders that experiments/sources/<kind>/<character>.yaml names. Collections of the kind `demo` are
+    drawn by `dvc repro`.
+    """
+    from semireal.pipeline import collection
+
+    collection.run(f"{kind or collection.kind_of(character)}/{character}")
+
+
+@command("review", "review --stage data/filtered --port 0 --no-browser")
+@click.option(
+    "--stage",
+    "folder",
+    type=Place(),
+    help="show what became of each image up to this folder (default: the last there is)",
+)
+@click.option("--port", type=int, help="0 = any free one (default: 8650)")
+@click.option("--no-browser", is_flag=True, help="only print the address")
+def review(folder: Path | None, port: int | None, no_browser: bool) -> None:
+    """Pick images by hand, in the browser."""
+    from semireal.review import server
+
+    server.run(folder, server.PORT if port is None else port, not no_browser)
+
+
+@command(
+    "sweep character=wonder_woman,elf", "sweep --jobs 1 character=geralt train.photo_ratio=0.3,0.5 sample.psi=0.5,0.7"
+)
+@click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE[,VALUE]...")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="experiments at a time")
+def sweep(settings: tuple[str, ...], jobs: int) -> None:
+    """Run a grid of experiments through the queue.
+
+    One of the settings is character=...
+    """
+    from semireal.pipeline import sweep
+
+    sweep.run(list(settings), jobs)
+
+
+@command("compare")
+def compare() -> None:
+    """Show all experiments in a table.
+
+    It has the columns that people compare; `dvc exp show` has all.
+    """
+    from semireal.pipeline import compare
+
+    compare.run()
+
+
+@command("report", "report workspace main elf", "report --out both.html geralt-a geralt-b")
+@click.argument("experiments", nargs=-1)
+@click.option("--out", type=Place(dir_okay=False), help="the page to write (default: report.html)")
+def report(experiments: tuple[str, ...], out: Path | None) -> None:
+    """Show experiments side by side in one file.
+
+    EXPERIMENTS are names of experiments, branches or tags, or `workspace`; without any, the workspace and all
+    experiments of the current commit.
+    """
+    from semireal.report import compared
+
+    compared.run(list(experiments), out or Path("report.html"))
+
+
+@command("verify")
+def verify() -> None:
+    """Make the demo anew and compare all hashes.
+
+    In a fresh clone, with an empty cache; the hashes are compared with those in dvc.lock.
+    """
+    from semireal.pipeline import verify
+
+    verify.run(Path())
+
+
+@command("export --format onnx", "export --generator models/best.safetensors --out yennefer.safetensors")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["safetensors", "onnx", "torchscript"]),
+    default="safetensors",
+    show_default=True,
+)
+@click.option("--generator", type=Place(), help="what to export (default: models/generator.safetensors)")
+@click.option(
+    "--out", type=Place(dir_okay=False), help="file to write (default: exports/<name of the generator>.<suffix>)"
+)
+def export(kind: str, generator: Path | None, out: Path | None) -> None:
+    """Write a generator for use elsewhere, with a card."""
+    from semireal.pipeline import export
+
+    export.run(generator or paths.GENERATOR, out, kind, Path())
+
+
+@command("credits")
+@click.option("--dataset", type=Place(), help=f"folder with a manifest (default: {paths.DATASET})")
+@click.option("--out", type=Place(file_okay=False), help="folder to write to (default: results/attributions)")
+def credits(dataset: Path | None, out: Path | None) -> None:
+    """Write who made the images of the dataset.
+
+    And where each is from, and under which licence: a page and a table.
+    """
+    from semireal.collect import attributions
+
+    attributions.run(dataset, out)
+
+
+@command("check")
+def check() -> None:
+    """Check all parameters, here and in experiments/.
+
+    And say where the two differ.
+    """
+    from semireal.pipeline import check
+
+    check.run(Path())
+
+
+@command("parameters > docs/params.md")
+def parameters() -> None:
+    """Print all parameters and what they mean.
+
+    And what each may be, its values, and what another value makes run again.
+    """
+    from semireal.pipeline import parameters
+
+    click.echo(parameters.table(Path()), nl=False)
+
+
+@command("clean-cache")
+@click.option("--yes", is_flag=True, help="do not ask")
+def clean_cache(yes: bool) -> None:
+    """Free disk of data that nothing refers to.
+
+    No commit, branch, tag or experiment. `dvc gc -w` would delete the data of all other experiments.
+    """
+    from semireal.pipeline import clean_cache
+
+    clean_cache.run(yes)
+
+
+@cli.command(epilog=_examples(("fetch https://example.org/ffhq-512.pkl start/ffhq-512.pkl",)))
+@click.argument("url")
+@click.argument("file", type=Place(dir_okay=False))
+@click.option("--sha256", help="that the file must have; left out, it is printed")
+def fetch(url: str, file: Path, sha256: str | None) -> None:
+    """Get a network to start a training from.
+
+    FILE is then what `train.init` names. A download that broke off goes on.
+    """
+    from semireal.training import fetch
+
+    fetch.run(url, file, sha256)
+
+
+@cli.command(epilog=_examples(("convert network.pkl network.safetensors",)))
+@click.argument("source", type=Place(), metavar="IN.pkl")
+@click.argument("target", type=Place(), metavar="OUT.safetensors")
+def convert(source: Path, target: Path) -> None:
+    """Convert a network pickle of NVIDIA to one of ours.
+
+    Of stylegan2-ada-pytorch or stylegan3 (--cfg=stylegan2).
+
+    Nothing that the pickle carries is run.
+    """
+    from semireal.stylegan2.convert import convert
+
+    click.echo(convert(source, target))
+
+
+@cli.command(epilog=_examples(("completion bash >> ~/.bashrc",)))
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete commands."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    if shutil.which(NAME) is None:
+        stage.say(f"note: {NAME} is not on the PATH here; completion works where it is")
+    click.echo(kind(cli, {}, NAME, COMPLETE).source())
