@@ -137,6 +137,14 @@ def test_a_mistake_in_experiments_is_named(root: Path, file: str, old: str, new:
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_without_decisions_is_named(root: Path) -> None:
+    change(root, "name", "me")
+    with pytest.raises(
+        UserError, match=r"^name: me: there is no experiments/decisions/me\.csv.*id,decision,domain,reason"
+    ):
+        check.check(root)
+
+
 def test_a_collection_without_sources_is_named(root: Path) -> None:
     change(root, "collection", "demo/elv")
     with pytest.raises(UserError, match=r"drawn: found \['geralt'\], need \['elv'\] for the collection demo/elv"):
@@ -282,7 +290,7 @@ def test_each_parameter_runs_exactly_these_stages(pipeline: Path, monkeypatch: p
     assert now == set()
     for key, value in values.items():
         change(pipeline, key, other(key, value))
-        if key == "collection":  # it stands in a path of dvc.yaml, which is read once
+        if key in ("collection", "name"):  # they stand in paths of dvc.yaml, which is read once
             now = look(Repo())[2]
         else:
             now = status(stages)

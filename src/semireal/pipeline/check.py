@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semireal import machine, paths, stage
+from semireal.curate import decisions
 from semireal.errors import UserError
 from semireal.faces import detect
 from semireal.params import FILE, whole
@@ -35,6 +36,12 @@ def before_run(root: Path) -> list[str]:
     sources = paths.SOURCES / f"{collection}.yaml"
     if not (root / sources).is_file():
         raise UserError(f"collection: found {collection!r}, but there is no {sources} that says what it is")
+    decided = decisions.file_of(given.name)
+    if not (root / decided).is_file():
+        raise UserError(
+            f"name: {given.name}: there is no {decided}. `semireal new` makes it with a character; for another name "
+            f"make it yourself, with the line {','.join(decisions.COLUMNS)}"
+        )
     why = missing(root, collection)
     if why:
         raise UserError(why)
