@@ -19,7 +19,9 @@ help:  ## list the targets
 whole:
 	@test -e $(VENV)/pyvenv.cfg || exit 0; \
 	is() { sed -n "s/^$$1 = //p" $(VENV)/pyvenv.cfg; }; \
-	python=$$($(if $(filter command,$(origin PYTHON)),$(PYTHON),$(BIN)/python) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none); \
+	wanted=$(if $(filter file,$(origin PYTHON)),$(BIN)/python,$(PYTHON)); \
+	if [ $$wanted != $(BIN)/python ] && ! command -v $$wanted >/dev/null; then echo "error: no $$wanted here" >&2; exit 2; fi; \
+	python=$$($$wanted -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none); \
 	case "$$(is version):$$(is command)" in "$$python".*:*" $(CURDIR)/$(VENV)" | "$$python".*:) exit 0;; esac; \
 	echo "error: .venv was made by Python $$(is version) ($$(is command)); here are $(CURDIR)/$(VENV) and Python $$python. Remove it (rm -rf .venv), and the same command makes it anew" >&2; \
 	exit 2
@@ -48,10 +50,10 @@ repro: git .venv  ## run the whole graph on the embedded demo, offline, and prin
 	dvc metrics show results/metrics.json
 	@echo 'Open results/report.html in a browser to see it all.'
 
-KIND ?= web
-scrape: .venv  ## make a collection, or go on with it: make scrape CHARACTER=elf (KIND=open, own)
+KIND ?=
+scrape: .venv  ## make a collection, or go on with it: make scrape CHARACTER=elf (KIND=web, open, own)
 	@test -n "$(CHARACTER)" || { echo "error: which character? make scrape CHARACTER=elf"; exit 2; }
-	python -m semireal scrape "$(CHARACTER)" --kind "$(KIND)"
+	python -m semireal scrape "$(CHARACTER)" $(if $(KIND),--kind "$(KIND)")
 
 credits: .venv  ## write the credits of the dataset to results/attributions
 	python -m semireal credits

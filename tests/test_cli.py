@@ -49,8 +49,11 @@ def test_help_of_every_command_has_an_example() -> None:
         (["convert", "no.pkl", "no.safetensors"], "no.pkl: no such file"),
         (
             ["new", "yennefer"],
-            "no pictures named: need --photos, --portraits, --mixed or --url. See semireal new --help",
+            "missing: need --photos, --portraits, --mixed or --url. See semireal new --help",
         ),
+        (["new"], "missing: need NAME. See semireal new --help"),
+        (["new", "y", "--photos", ""], "Invalid value for '--photos': it is empty"),
+        (["new", "y", "--photos", ".."], "this repository lies in it"),
         (
             ["new", "y", "--url", "https://a.org", "--url", "https://b.org"],
             "--domain: found 0, need one for all URLs, or",
@@ -102,6 +105,27 @@ def test_a_click_mistake_is_a_mistake_of_the_user() -> None:
         cli.run("check", "--nope")
 
 
+def test_ctrl_c_while_dvc_runs_is_130_too(tmp_path: Path) -> None:
+    """It reaches dvc as well, which ends by itself."""
+    script = (
+        "from semireal import stage; from semireal.pipeline.commands import dvc; stage.run(lambda: dvc('gc', '-w'))"
+    )
+    env = environment() | {"PYTHONPATH": str(ROOT / "src")}
+    shell_command = ["setsid", sys.executable, "-c", script]
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=tmp_path, check=True)
+    with subprocess.Popen(
+        shell_command, cwd=tmp_path, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as running:
+        assert running.stdout is not None
+        seen = b""
+        while b"[y/n]" not in seen:  # dvc asks, and waits
+            seen += os.read(running.stdout.fileno(), 4096)
+        os.killpg(running.pid, signal.SIGINT)
+        running.communicate(timeout=60)
+    assert running.returncode == 130
+
+
 def test_ctrl_c_is_130(tmp_path: Path) -> None:
     """While a network is fetched from a server that does not answer."""
     import socket
@@ -127,6 +151,9 @@ def test_completion_of_each_shell(shell: str) -> None:
     words = {"COMP_WORDS": "semireal scrape ", "COMP_CWORD": "2"} | ({"COMP_CWORD": ""} if shell == "fish" else {})
     done = run(ROOT / "docs", _SEMIREAL_COMPLETE=f"{shell}_complete", **words)
     assert {"elf", "geralt", "wonder_woman"} <= set(re.findall(r"\w+", done.stdout)), done
+    done = run(Path("/"), _SEMIREAL_COMPLETE=f"{shell}_complete", **words)
+    assert "elf" not in done.stdout
+    assert done.stderr == ""  # it would stand in the middle of what is being typed
 
 
 def test_bash_takes_the_completion(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ class InRepository(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command from the top of the repository."""
+        ctx.obj = Path.cwd()  # where the command was typed
         enter()
         for name, value in ctx.params.items():
             if isinstance(value, (Path, tuple)):
@@ -88,6 +89,8 @@ class Place(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """See click."""
+        if not value:
+            self.fail("it is empty", param, ctx)
         return _absolute(super().convert(value, param, ctx))
 
 
@@ -109,7 +112,10 @@ class Character(click.ParamType[str]):
         """See click."""
         from click.shell_completion import CompletionItem
 
-        enter()
+        try:
+            enter()
+        except UserError:
+            return []
         found = sorted(file.stem for file in (paths.EXPERIMENTS / "character").glob("*.yaml"))
         return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
@@ -147,7 +153,7 @@ def cli(ctx: click.Context) -> None:
     "new yennefer --url https://www.deviantart.com/tag/yennefer --domain portrait --limit 300",
     "new yennefer --mixed ~/pictures/yennefer --dry-run",
 )
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("--photos", multiple=True, type=Place(), help="folder of photos; may be given again")
 @click.option("--portraits", multiple=True, type=Place(), help="folder of paintings and drawings; may be given again")
 @click.option("--mixed", multiple=True, type=Place(), help="folder of both; may be given again")
@@ -163,8 +169,10 @@ def cli(ctx: click.Context) -> None:
 @click.option("--licence", help="what the images are under, where no site says it")
 @click.option("--commit", is_flag=True, help="commit the new files, instead of saying how")
 @click.option("--dry-run", is_flag=True, help="only say what would be written")
+@click.pass_obj
 def new(
-    name: str,
+    typed: Path,
+    name: str | None,
     photos: tuple[Path, ...],
     portraits: tuple[Path, ...],
     mixed: tuple[Path, ...],
@@ -182,29 +190,33 @@ def new(
     """
     from semireal.pipeline import new
 
+    if not name:
+        name = _asked("Name of the character", "NAME")
+    new.check(name)
     if not (photos or portraits or mixed or urls):
-        photos, portraits, urls = _pictures()
+        photos, portraits, urls = _pictures(typed)
     folders = {"photo": photos, "portrait": portraits, "auto": mixed}
     named = [new.Source(str(place), domain) for domain, places in folders.items() for place in places]
     named += [new.Source(url, domain, is_url=True) for url, domain in zip(urls, _domains(urls, domains), strict=True)]
     new.run(name, named, limit, licence, dry_run=dry_run, commit=commit)
 
 
-def _pictures() -> tuple[tuple[Path, ...], tuple[Path, ...], tuple[str, ...]]:
-    """Folders of photos, of portraits, and URLs, asked for at a terminal."""
+def _asked(question: str, missing: str) -> str:
+    """An answer of the person at the terminal, if there is one."""
     if not sys.stdin.isatty():
-        raise click.UsageError("no pictures named: need --photos, --portraits, --mixed or --url.")
-    click.echo("Where are the pictures? Empty = none of that kind.")
-    answers = [
-        click.prompt(text, default="", show_default=False)
-        for text in ("Folder of photos", "Folder of paintings", "URL")
-    ]
-    photos, portraits, url = answers
+        raise click.UsageError(f"missing: need {missing}.")
+    answer: str = click.prompt(question, default="", show_default=False)
+    return answer
+
+
+def _pictures(typed: Path) -> tuple[tuple[Path, ...], tuple[Path, ...], tuple[str, ...]]:
+    """Folders of photos, of paintings, and a URL, asked for; relative ones are below the folder `typed`."""
+    need = "--photos, --portraits, --mixed or --url"
+    answers = [_asked(f"{what} (empty: none)", need) for what in ("Folder of photos", "Folder of paintings", "URL")]
     if not any(answers):
-        raise click.UsageError("no pictures named.")
-    # as a shell would have read them
-    places = [(_short(_absolute(Path(text).expanduser())),) if text else () for text in (photos, portraits)]
-    return places[0], places[1], (url,) if url else ()
+        raise click.UsageError(f"missing: need {need}.")
+    photos, portraits = ([_short(_absolute(typed / os.path.expanduser(one)))] if one else [] for one in answers[:2])  # noqa: PTH111 - not an error where there is no such user
+    return tuple(photos), tuple(portraits), tuple(filter(None, answers[2:]))
 
 
 def _domains(urls: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:

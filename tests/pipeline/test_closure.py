@@ -100,7 +100,8 @@ def test_files_and_parameters_that_a_stage_reads_are_declared(
     spied: dict[str, dict[str, set[str]]], stage: str
 ) -> None:
     declared = _declared(stage)
-    given = {"${collection}": "demo/geralt", "${item}": "geralt", "${train.init}": "experiments/noise.init"}
+    given = {"${collection}": "demo/geralt", "${train.init}": "experiments/noise.init"}
+    given |= dict.fromkeys(("${item}", "${name}"), "geralt")
     paths = [
         *declared["deps"],
         *declared["outs"],

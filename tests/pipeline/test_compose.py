@@ -173,6 +173,12 @@ def test_a_collection_without_sources_is_named(root: Path) -> None:
         (["character=elf", "profile=full"], RUN, "-S character=elf -S profile=full"),
         (OWN, [*RUN, "-S", "sample.psi=1"], "-S name=me -S collection=own/me -S drawn=[]"),
         (OWN, [*RUN, "-S", "name=me"], "-S collection=own/me -S drawn=[]"),
+        (["collection=open/geralt", "drawn=[]"], RUN, "-S collection=open/geralt -S drawn=[]"),
+        (
+            ["character=elf", "collection=open/elf", "drawn=[]"],
+            RUN,
+            "-S character=elf -S collection=open/elf -S drawn=[]",
+        ),
     ],
 )
 def test_leaving_the_character_silently(
@@ -183,6 +189,12 @@ def test_leaving_the_character_silently(
     assert (why is None) == (needs is None)
     if why:
         assert f"Add {needs} to stay, -S " in why
+        # either advice is a whole one: it composes, and what it names is of one character
+        named = [word for word in arguments if "=" in word and word.startswith(("character", "profile", "name"))]
+        for advice in re.search(r"Add (.*) to stay, (.*) to go back", why).groups():  # type: ignore[union-attr]
+            there = compose.compose(root, *named, *re.findall(r"-S (\S+)", advice))
+            assert there["collection"].endswith(f"/{there['name']}")
+            assert compose.leaving(root, [*RUN, *advice.split(), *(w for n in named for w in ("-S", n))]) is None
 
 
 def test_an_experiment_is_no_surprise_but_must_be_valid(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -85,7 +86,8 @@ def test_one_commit_of_its_files_alone(repo: Path, folders: Path) -> None:
     (repo / "mine.txt").touch()
     shell(repo, "git", "add", "mine.txt")
     text = shell(repo, *NEW, "me", "--mixed", str(folders), "--licence", "mine", "--commit")
-    assert f"note: {folders}: 3 of 8 files are no pictures that can be read (2 .heic, 1 .txt)" in text
+    assert "5 images (5 auto)" in text  # what is no picture stays out
+    assert f"note: {folders}: 3 of 8 files are no pictures that can be read, and stay out (2 .heic, 1 .txt)" in text
     assert set(changes(repo)) == {" M params.yaml", "A  mine.txt"}
     committed = shell(repo, "git", "show", "--format=%s", "--name-only").split("\n")
     assert committed[0] == "Add the character me"
@@ -150,20 +152,54 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_name_is_refused_or_survives_yaml_and_hydra(name: str) -> None:
     try:
-        new._check(name)
+        new.check(name)
     except UserError:
         return
     assert name.isidentifier()
     assert yaml.safe_load(f"name: {name}") == {"name": name}
+    assert OverridesParser.create().parse_override(f"character={name}").value() == name
     assert Path(name).name == name
+
+
+def test_what_dvc_does_not_take_in_leaves_nothing(repo: Path, folders: Path) -> None:
+    config = repo / ".dvc/config.local"
+    config.write_text("[garbage")
+    before = set(repo.rglob("*"))
+    text = shell(repo, *NEW, "me", "--photos", str(folders / "cosplay"), ok=False)
+    assert "error: dvc add" in text
+    config.unlink()
+    assert changes(repo) == []
+    assert not (repo / "data/raw/own/me").exists()
+    left = {
+        path for path in set(repo.rglob("*")) - before if not {".work", "__pycache__", "tmp", ".git"} & set(path.parts)
+    }
+    assert not [path for path in left if path.is_file()]
+    shell(repo, *NEW, "me", "--photos", str(folders / "cosplay"))
+
+
+def test_a_machine_that_is_not_there_is_named_before_anything_is_written(repo: Path, folders: Path) -> None:
+    text = shell(repo, *NEW, "me", "--photos", str(folders / "cosplay"), ok=False, SEMIREAL_DEVICE="cuda")
+    assert "found cuda, but there is no usable GPU here" in text
+    assert changes(repo) == []
+
+
+def test_a_commit_that_git_refuses_is_said_and_nothing_is_lost(repo: Path, folders: Path) -> None:
+    hook = repo / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\necho not today >&2; exit 1\n")
+    hook.chmod(0o755)
+    text = shell(repo, *NEW, "me", "--photos", str(folders / "cosplay"), "--commit", ok=False)
+    assert text.endswith("error: --commit: me is made, but git would not commit it: not today\n")
+    assert "  git add experiments/character/me.yaml " in text
+    assert "dvc exp run -S character=me" in text
+    assert "3 images (3 photo)" in text
 
 
 def test_names_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    for name in ("", "1st", "a-b", "a b", "ä", "true", "no", "on", "elf"):
+    for name in ("", "1st", "a-b", "a b", "ä", "true", "no", "on", "nan", "inf", "elf"):
         with pytest.raises(UserError):
-            new._check(name)
-    new._check("yennefer_2")
+            new.check(name)
+    new.check("yennefer_2")
 
 
 def test_what_is_not_complete_stays_to_go_on_with(repo: Path, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,11 +208,17 @@ def test_what_is_not_complete_stays_to_go_on_with(repo: Path, folders: Path, mon
 
     monkeypatch.chdir(repo)
     monkeypatch.setattr("semireal.pipeline.collection.collect", pause)
-    with pytest.raises(Unfinished, match=r"own/me: go on after 12:00\nme is there; .*: semireal scrape me$"):
+    with pytest.raises(
+        Unfinished, match=r"own/me: go on after 12:00\nme is there, not committed; .*: semireal scrape me$"
+    ):
         new.run("me", [new.Source(str(folders / "cosplay"), "photo")], None, None, dry_run=False, commit=False)
     assert len(changes(repo)) == 3
-    # the command that it names makes the collection
-    assert "data/raw/own/me: 3 images" in shell(repo, "python", "-m", "semireal", "scrape", "me")
+    # the command that it names makes the collection, and says what to commit: all
+    text = shell(repo, "python", "-m", "semireal", "scrape", "me")
+    assert "data/raw/own/me: 3 images" in text
+    (told,) = (line for line in text.splitlines() if line.startswith("  git add "))
+    shell(repo, "bash", "-c", told)
+    assert changes(repo) == []
 
 
 def test_a_terminal_is_asked(repo: Path, folders: Path) -> None:

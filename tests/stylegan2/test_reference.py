@@ -8,7 +8,10 @@ import reference
 def test_subset_is_small_and_what_is_chosen_of_the_full_set(full_reference: Path, tmp_path: Path) -> None:
     reference.write_subset(full_reference, tmp_path)
     for name in (reference.NETWORKS, reference.OPS):
-        assert (tmp_path / name).read_bytes() == (reference.SUBSET / name).read_bytes()
+        again, here = (reference.load(folder, name) for folder in (tmp_path, reference.SUBSET))
+        assert again.keys() == here.keys()
+        for key, value in here.items():  # not the bytes of the file: versions of Python pack it differently
+            np.testing.assert_array_equal(again[key], value, err_msg=key)
     assert sum(path.stat().st_size for path in reference.SUBSET.iterdir()) < 2_000_000
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from semireal import code, files, manifest, paths, stage
+from semireal import code, files, images, manifest, paths, stage
 from semireal.collect import gallery, takedowns
 from semireal.collect.collector import Collector, Order, Patience, clock, collect
 from semireal.collect.gallery import Gallery
@@ -94,8 +94,10 @@ def run(
             rows += [row | {"source": name, "domain": source.domain} for row in found]
         _copy_unique(rows, out, taken_down)
     except OSError as error:
-        if error.errno not in NO_SPACE:
+        if error.errno not in NO_SPACE and error.filename is None:
             raise
+        if error.errno not in NO_SPACE:
+            raise UserError(f"scrape: {os.fsdecode(error.filename)}: {error.strerror}. Mend or remove it") from None
         where = error.filename or work
         raise Unfinished(
             f"scrape: the disk is full ({where}). Nothing is lost: make room, and the same command goes on"
@@ -136,14 +138,26 @@ def _from_folder(source: Source) -> list[Row]:
     folder = Path(source.folder or "")
     if not folder.is_dir():
         raise UserError(f"scrape: folder {folder} not found. Put images there, or change the source")
-    found = sorted(files_below(folder))
-    return [{"path": f, "title": f.stem, "file_url": f.relative_to(folder).as_posix()} for f in found[: source.limit]]
+    rows: list[Row] = []
+    left = source.limit
+    for file in sorted(files_below(folder)):
+        row = {"path": file, "title": file.stem, "file_url": file.relative_to(folder).as_posix()}
+        if not images.is_picture(file):
+            rows.append(row | {"path": None, "reason": f"no picture: {file.suffix.lower() or 'no suffix'}"})
+        elif left != 0:
+            rows.append(row)
+            left = None if left is None else left - 1
+    return rows
 
 
 def files_below(folder: Path) -> Iterator[Path]:
     """The files of a folder and of those below it, links followed; raises UserError for one that leads nowhere."""
+
+    def closed(error: OSError) -> None:
+        raise UserError(f"scrape: {error.filename}: {error.strerror}. Open it for reading, or move it away")
+
     walked = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=closed, followlinks=True):
         real = os.path.realpath(place)
         if real in walked:  # a link to a folder above, or a second one to the same
             folders.clear()

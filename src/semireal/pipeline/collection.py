@@ -17,7 +17,7 @@ from semireal.collect import gallerydl, scrape, source
 from semireal.errors import UserError
 from semireal.files import sha256_of, write_atomic
 from semireal.params.whole import DRAWN
-from semireal.pipeline.commands import dvc
+from semireal.pipeline.commands import dvc, git
 from semireal.pipeline.compose import provenance
 from semireal.schema import load_yaml
 
@@ -88,6 +88,15 @@ def _origin(collection: str) -> dict[str, Any]:
     }
 
 
+def to_commit(collection: str) -> list[str]:
+    """The files that a clone needs for the collection and its character, as far as git has them not as they are."""
+    kind, _, name = collection.partition("/")
+    folder = paths.RAW / kind
+    files = [paths.EXPERIMENTS / "character" / f"{name}.yaml", paths.SOURCES / f"{collection}.yaml"]
+    files += [paths.DECISIONS / f"{name}.csv", folder / f"{name}.dvc", folder / f"{name}.yaml", folder / ".gitignore"]
+    return [str(path) for path in files if path.exists() and git("status", "--porcelain", "--", str(path))]
+
+
 def _say_what_next(collection: str, before: int, now: int) -> None:
     folder = paths.RAW / collection
     stage.say(f"\n{folder}: {now} images, before: {before}")
@@ -95,7 +104,7 @@ def _say_what_next(collection: str, before: int, now: int) -> None:
         stage.say(f"Fewer than before! To stay with those: git checkout {folder}.* && dvc checkout {folder}")
     stage.say(
         "To keep and share it (the queue and other clones know only what is committed):\n"
-        f"  git add {folder}.dvc {folder}.yaml {folder.parent}/.gitignore && git commit -m 'Collect {collection}'\n"
+        f"  git add {' '.join(to_commit(collection))} && git commit -m 'Collect {collection}'\n"
         f"  dvc push {folder} && git push\n"
         "The same command collects more."
     )

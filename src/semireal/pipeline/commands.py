@@ -19,15 +19,18 @@ def git(*command: str, root: Path | None = None) -> str:
 def dvc(*command: str, show: bool = True, must: bool = True) -> str:
     """Run dvc; returns what it printed, if that is not shown. Raises UserError if it fails and must not.
 
-    It is waited for until it has ended by itself, also after Ctrl-C, which reaches it too.
+    It is waited for until it has ended by itself, also after Ctrl-C, which reaches it too and is raised then.
     """
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     try:
         done = subprocess.run(
             [sys.executable, "-m", "dvc", *command], stdout=None if show else subprocess.PIPE, text=True, check=False
         )
     finally:
         signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
     if must and done.returncode:
         raise UserError(f"dvc {' '.join(command)} failed, see above")
     return done.stdout or ""

@@ -37,7 +37,7 @@ def compose(root: Path, *overrides: str) -> dict[str, Any]:
         with initialize_config_dir(str((root / paths.EXPERIMENTS).resolve()), version_base=None):
             content = OmegaConf.to_container(hydra_compose("config", overrides=list(overrides)), resolve=True)
         whole.check(content)
-    except (HydraException, OmegaConfBaseException, UserError, yaml.YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, UserError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from None
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
@@ -81,11 +81,11 @@ def leaving(root: Path, arguments: Sequence[str]) -> str | None:
     """
     if not _composes(arguments):
         return None
-    named = set(_overrides(arguments))
+    given = _overrides(arguments)
     try:
-        kept = {key: told for key, told in not_default(root).items() if not named & {key, KEYS.get(key, key)}}
-        usual = default(root)
-        back = {key: f"{key}={usual.get(key) or usual_collection(root)}" for key in kept}
+        kept = {key: told for key, told in not_default(root).items() if not given.keys() & {key, KEYS.get(key, key)}}
+        usual = default(root) | {"collection": _wanted(root, given)[0]}
+        back = {key: f"{key}={usual[key]}" for key in kept}
     except (UserError, TypeError, KeyError, AttributeError):  # missing or odd files: that is for others to say
         return None
     if not kept:
@@ -106,27 +106,35 @@ def never_made(root: Path, arguments: Sequence[str]) -> str | None:
         return None
     given = _overrides(arguments)
     try:
-        files = {group: choices_of(root, group) for group in KEYS}
-        chosen = {group: given.get(group, [choice]) for group, choice in default(root).items()}
-        wanted = {
-            collection.replace("${name}", name)
-            for character, profile in itertools.product(*chosen.values())
-            for name in given.get("name", [files["character"][character]["name"]])
-            for collection in given.get("collection", [_pattern(files, character, profile)])
-        }
+        wanted = _wanted(root, given)
     except (UserError, TypeError, KeyError, AttributeError):
         return None
     apart = bool({"--queue", "--temp"} & set(arguments))
-    reasons = (missing(root, one) or (apart and _untracked(root, one)) or None for one in sorted(wanted))
+    reasons = (missing(root, one) or (apart and _untracked(root, one)) or None for one in wanted)
     return next((why for why in reasons if why), None)
+
+
+def _wanted(root: Path, given: Mapping[str, list[str]]) -> list[str]:
+    """The collections of the experiments that overrides span, by what the files of experiments/ name."""
+    files = {group: choices_of(root, group) for group in KEYS}
+    chosen = {group: given.get(group, [choice]) for group, choice in default(root).items()}
+    found = [
+        collection.replace("${name}", str(name))
+        for character, profile in itertools.product(*chosen.values())
+        for name in given.get("name", [files["character"][character]["name"]])
+        for collection in given.get("collection", [_pattern(files, character, profile)])
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _untracked(root: Path, collection: str) -> str | None:
     """What to do about a collection that a run in a copy of the repository would not have; None if it would."""
-    path = paths.RAW / f"{collection}.dvc"
-    if collection.startswith(DRAWN) or git("ls-files", str(path), root=root):
+    if collection.startswith(DRAWN):
         return None
-    return f"collection: {path} is not in git, so a run in a copy would be without {collection}. `git add {path}` first"
+    for path in (paths.RAW / f"{collection}.dvc", paths.SOURCES / f"{collection}.yaml"):
+        if not git("ls-files", str(path), root=root):
+            return f"collection: {path} is not in git, so a run in a copy would be without it. `git add {path}` first"
+    return None
 
 
 def missing(root: Path, collection: str) -> str | None:

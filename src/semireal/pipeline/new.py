@@ -61,39 +61,43 @@ def run(
     limit: images of each URL. dry_run: only say what would be written. commit: commit the files, instead of saying how.
     A collection that is not complete yet raises Unfinished: `semireal scrape` goes on with it.
     """
-    _check(name)
+    check(name)
     for one in named:
         if not one.is_url:
             _look_at(Path(one.where))
     texts = _texts(name, _sources(named, limit, licence))
-    trainings = _trainings(name, texts)
+    after = _next(name, _trainings(name, texts))
     if dry_run:
         stage.say("\n".join(f"--- {path}\n{text.rstrip()}" for path, text in texts.items()))
-        stage.say(f"--- {RAW / name}.dvc: the pictures, taken in by DVC\n\nNothing was written (--dry-run).")
-    else:
-        _make(name, texts)
-        stage.say(_size(name))
-        _keep(
-            name,
-            [*map(str, texts), *(f"{RAW}/{file}" for file in (f"{name}.dvc", f"{name}.yaml", ".gitignore"))],
-            commit,
-        )
-    stage.say(_next(name, trainings))
+        stage.say(f"--- {RAW / name}.dvc: the pictures, taken in by DVC\n\nNothing was written (--dry-run).\n{after}")
+        return
+    _make(name, texts)
+    stage.say(_size(name))
+    problem = _keep(name, commit)
+    stage.say(after)
+    if problem:
+        raise UserError(problem)
 
 
-def _check(name: str) -> None:
+def check(name: str) -> None:
     """Raise UserError for a name that cannot be that of a character, or is one already."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # slow to load
+
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(
             f"{name!r} is no name for a character: need lower-case letters a-z, digits and _, such as yennefer"
         )
-    if not isinstance(yaml.safe_load(name), str):
-        raise UserError(f"{name!r} is no name for a character: YAML reads it as {yaml.safe_load(name)!r}")
+    for reads, value in (
+        ("YAML", yaml.safe_load(name)),
+        ("`dvc exp run -S`", OverridesParser.create().parse_override(f"character={name}").value()),
+    ):
+        if value != name:
+            raise UserError(f"{name!r} is no name for a character: {reads} reads it as {value!r}")
     if not Path(".git").exists():
         raise UserError(
             f"{Path.cwd()} is not the top of a git repository; DVC needs one (git init, git add, git commit)"
         )
-    there = [path for path in (*_paths(name), RAW / name, RAW / f"{name}.dvc") if path.exists()]
+    there = [path for path in (*_paths(name), *_made(name)) if path.exists()]
     if there:
         raise UserError(f"{name}: {there[0]} exists. Choose another name, or go on with it: semireal scrape {name}")
 
@@ -102,10 +106,16 @@ def _paths(name: str) -> tuple[Path, Path, Path]:
     return CHARACTER / f"{name}.yaml", paths.SOURCES / KIND / f"{name}.yaml", decisions.file_of(name)
 
 
+def _made(name: str) -> tuple[Path, Path, Path]:
+    return RAW / name, RAW / f"{name}.dvc", RAW / f"{name}.yaml"
+
+
 def _look_at(folder: Path) -> None:
     """Say which files of a folder are no pictures; raises UserError if none is one."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Name one with pictures")
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise UserError(f"{folder}: this repository lies in it. Name a folder that has pictures alone")
     files = list(scrape.files_below(folder))
     if not files:
         raise UserError(f"{folder}: the folder is empty. Put pictures there")
@@ -116,7 +126,9 @@ def _look_at(folder: Path) -> None:
             f"{folder}: none of its {count} files is a picture that can be read ({kinds}). Convert them to JPEG or PNG"
         )
     if count:
-        stage.say(f"note: {folder}: {count} of {len(files)} files are no pictures that can be read ({kinds})")
+        stage.say(
+            f"note: {folder}: {count} of {len(files)} files are no pictures that can be read, and stay out ({kinds})"
+        )
 
 
 def _sources(named: Sequence[Source], limit: int | None, licence: str | None) -> dict[str, Any]:
@@ -176,15 +188,21 @@ def _write(root: Path, texts: dict[Path, str]) -> None:
 
 
 def _make(name: str, texts: dict[Path, str]) -> None:
-    """Write the files and collect; none of them stays where that fails."""
+    """Write the files and collect; nothing stays where that fails but what was fetched, which is in `.work`."""
+    ignored = RAW / ".gitignore"
+    before = ignored.read_bytes() if ignored.exists() else None
     try:
         _write(Path(), texts)
         collection.collect(f"{KIND}/{name}")
     except Unfinished as pause:
-        raise Unfinished(f"{pause}\n{name} is there; to go on with its collection: semireal scrape {name}") from None
+        more = f"{name} is there, not committed; to go on with its collection: semireal scrape {name}"
+        raise Unfinished(f"{pause}\n{more}") from None
     except BaseException:
-        for path in texts:
+        shutil.rmtree(RAW / name, ignore_errors=True)
+        for path in (*texts, *_made(name)[1:], ignored):
             path.unlink(missing_ok=True)
+        if before is not None:
+            write_atomic(ignored, before)
         raise
 
 
@@ -199,19 +217,27 @@ def _size(name: str) -> str:
     )
 
 
-def _keep(name: str, files: list[str], commit: bool) -> None:
-    """Commit the files, or say how."""
+def _keep(name: str, commit: bool) -> str | None:
+    """Commit the files, or say how; returns why git would not."""
+    files, problem = collection.to_commit(f"{KIND}/{name}"), None
     message, share = f"Add the character {name}", f"dvc push {RAW / name} && git push"
     if commit:
-        git("add", "--", *files)
-        git("commit", "--quiet", "--message", message, "--", *files)
-        stage.say(f"\nCommitted: {message}. Where there is a remote: {share}")
-        return
+        try:
+            git("add", "--", *files)
+            git("commit", "--quiet", "--message", message, "--", *files)
+        except UserError as error:
+            problem = (
+                f"--commit: {name} is made, but git would not commit it: {str(error).rpartition(f'{files[-1]}: ')[2]}"
+            )
+        else:
+            stage.say(f"\nCommitted: {message}. Where there is a remote: {share}")
+            return None
     stage.say(
         "\nCommit it, since the queue and other clones know only what is committed:\n"
         f"  git add {' '.join(files)} && git commit -m '{message}'\n"
         f"  {share}    # where there is a remote"
     )
+    return problem
 
 
 def _next(name: str, trainings: dict[str, Train]) -> str:

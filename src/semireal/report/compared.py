@@ -15,6 +15,7 @@ def run(names: Sequence[str], out: Path) -> None:
     without names. Raises UserError where one has no results.
     """
     found = [load(_files(name), "" if name == WORKSPACE else name) for name in names] or _all(Path())
+    out.parent.mkdir(parents=True, exist_ok=True)
     report.write(out, found)
     stage.say(f"{out}: {', '.join(one.label or one.title for one in found)}")
 
