@@ -215,8 +215,14 @@ def _pictures(typed: Path) -> tuple[tuple[Path, ...], tuple[Path, ...], tuple[st
     answers = [_asked(f"{what} (empty: none)", need) for what in ("Folder of photos", "Folder of paintings", "URL")]
     if not any(answers):
         raise click.UsageError(f"missing: need {need}.")
-    photos, portraits = ([_short(_absolute(typed / os.path.expanduser(one)))] if one else [] for one in answers[:2])  # noqa: PTH111 - not an error where there is no such user
-    return tuple(photos), tuple(portraits), tuple(filter(None, answers[2:]))
+    photos, portraits, url = answers
+    return _places(photos, typed), _places(portraits, typed), (url,) if url else ()
+
+
+def _places(answer: str, typed: Path) -> tuple[Path, ...]:
+    """The folder that an answer names, if it names one."""
+    # not Path.expanduser, which fails where there is no such user; that folder is then not found, which is said
+    return (_short(_absolute(typed / os.path.expanduser(answer))),) if answer else ()  # noqa: PTH111
 
 
 def _domains(urls: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:
