@@ -62,6 +62,10 @@ def test_what_it_writes_and_says(repo: Path, folders: Path) -> None:
     assert "data/raw/own/yennefer: 5 images (3 photo, 2 portrait), " in text
     assert "trains on 1,000 images shown at 16 x 16: less than two minutes here, at the " in text
     assert "-S profile=full\n      trains on 100,000 images shown at 512 x 512: for GPUs" in text
+    # the queue would be without what git does not have
+    shell(repo, "git", "add", "data", "experiments/sources")
+    refused = shell(repo, "dvc", "exp", "run", "--queue", "-S", "character=yennefer", ok=False)
+    assert "experiments/decisions/yennefer.csv is not in git, so a run in a copy would be without it" in refused
     # it is told how to commit, and then nothing is left over
     (told,) = (line for line in text.splitlines() if line.startswith("  git add "))
     shell(repo, "bash", "-c", told)

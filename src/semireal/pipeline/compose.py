@@ -131,8 +131,9 @@ def _untracked(root: Path, collection: str) -> str | None:
     """What to do about a collection that a run in a copy of the repository would not have; None if it would."""
     if collection.startswith(DRAWN):
         return None
-    for path in (paths.RAW / f"{collection}.dvc", paths.SOURCES / f"{collection}.yaml"):
-        if not git("ls-files", str(path), root=root):
+    decided = paths.DECISIONS / f"{collection.rpartition('/')[2]}.csv"
+    for path in (paths.RAW / f"{collection}.dvc", paths.SOURCES / f"{collection}.yaml", decided):
+        if (root / path).exists() and not git("ls-files", str(path), root=root):
             return f"collection: {path} is not in git, so a run in a copy would be without it. `git add {path}` first"
     return None
 
