@@ -73,6 +73,10 @@ def test_what_git_has_of_a_collection(repo: Path) -> None:
     assert yaml.safe_load((repo / f"{FOLDER}.dvc").read_text())["outs"][0]["path"] == "elf"
     assert shell(repo, "git", "check-ignore", FOLDER) == f"{FOLDER}\n"
     assert "web/elf" not in shell(repo, "dvc", "status", f"{FOLDER}.dvc")
+    text = scrape(repo)  # once more, with nothing new
+    assert "nothing to commit" in text
+    assert "git add" not in text
+    assert changes(repo) == []
 
 
 @pytest.mark.slow

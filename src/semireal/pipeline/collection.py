@@ -102,9 +102,13 @@ def _say_what_next(collection: str, before: int, now: int) -> None:
     stage.say(f"\n{folder}: {now} images, before: {before}")
     if now < before:
         stage.say(f"Fewer than before! To stay with those: git checkout {folder}.* && dvc checkout {folder}")
+    files = to_commit(collection)
+    if not files:
+        stage.say("Git has it as it is: nothing to commit. The same command collects more.")
+        return
     stage.say(
         "To keep and share it (the queue and other clones know only what is committed):\n"
-        f"  git add {' '.join(to_commit(collection))} && git commit -m 'Collect {collection}'\n"
+        f"  git add {' '.join(files)} && git commit -m 'Collect {collection}'\n"
         f"  dvc push {folder} && git push\n"
         "The same command collects more."
     )
