@@ -88,7 +88,9 @@ def at_once(real: Pixels, fake: Pixels, weights: Path) -> tuple[Values, measures
     """The same values from features that are computed once."""
     extractor = published(weights)
     x, y = (extractor.compute(shown, device()) for shown in (real, fake))
-    logits, x, y = y[:, extractor.width :], x[:, : extractor.width], y[:, : extractor.width]
+    space, classes = extractor.spaces[0], extractor.logits
+    assert classes is not None
+    logits, real_logits, x, y = y[:, classes], x[:, classes], x[:, space.columns], y[:, space.columns]
     half = len(real) // 2
     found: Values = {}
     for against, part in (("all", x), ("photo", x[:half]), ("portrait", x[half:])):
@@ -102,8 +104,8 @@ def at_once(real: Pixels, fake: Pixels, weights: Path) -> tuple[Values, measures
     precision, recall = inception.precision_recall(x, y, K)
     found |= {"all inception_score_mean": mean, "all inception_score_std": spread}
     found |= {"all precision": precision, "all recall": recall}
-    domain = ["photo"] * half + ["portrait"] * (len(real) - half)
-    return found, measures.FeatureSets(extractor, x, x, {1.0: y}, {1.0: logits}, domain, np.ones(len(real), dtype=bool))
+    domain, trained = ["photo"] * half + ["portrait"] * (len(real) - half), np.ones(len(real), dtype=bool)
+    return found, measures.FeatureSets(space, x, {1.0: y}, domain, trained, {1.0: logits}, real_logits)
 
 
 def main() -> None:

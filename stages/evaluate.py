@@ -16,7 +16,7 @@ def main() -> None:
     funnel = paths.FUNNEL / "funnel.json"
     with stage.output(paths.EVALUATION) as out:
         found = evaluate.run(generator, paths.DATASET, paths.SAMPLES, funnel, out, given)
-        figures.save_sweep(pd.read_csv(out / "psi_sweep.csv"), out / "psi_sweep_plot.png")
+        figures.save_sweep(pd.read_csv(out / "psi_sweep.csv"), given.psi, out / "psi_sweep_plot.png")
         figures.save_sizes(pd.read_csv(out / "fid_by_size.csv"), out / "fid_by_size_plot.png")
     files.write_json(paths.METRICS, found)
 

@@ -36,21 +36,25 @@ def test_curves_show_losses_and_the_best_snapshot(drawn: list[Any]) -> None:
             "epoch": [1, 2, 3, 4, 5],
             "loss_g": [4.0, 3.0, 2.5, 2.0, 1.5],
             "loss_d": [1.0, 1.1, 1.2, 1.3, 1.4],
-            figures.KERNEL: [NAN, 0.5, NAN, 0.2, 0.3],
+            "snapshot_distance": [NAN, 0.9, NAN, 0.4, 0.6],
+            "snapshot_whole": [NAN, 0.5, NAN, 0.2, 0.3],
+            "snapshot_eyes": [NAN, 0.4, NAN, 0.2, 0.1],
         }
     )
     figures.save_curves(history, Path("x"))
-    figures.save_curves(history.drop(columns=figures.KERNEL), Path("x"))
+    figures.save_curves(history.iloc[:, :3], Path("x"))
     losses, distance = drawn[0].axes
     assert lines(losses) == {
         "generator": [(1, 4), (2, 3), (3, 2.5), (4, 2), (5, 1.5)],
         "discriminator": [(1, 1), (2, 1.1), (3, 1.2), (4, 1.3), (5, 1.4)],
     }
     assert losses.get_legend() is not None
-    measured, best = lines(distance).values()
-    assert measured == [(2, 0.5), (4, 0.2), (5, 0.3)]
-    assert best == lines(distance)["best: epoch 4"] == [(4, 0.2)]
-    assert (distance.get_xlabel(), distance.get_ylabel()) == ("epoch (1000 images)", figures.KERNEL)
+    assert lines(distance) == {
+        "whole": [(2, 0.5), (4, 0.2), (5, 0.3)],
+        "eyes": [(2, 0.4), (4, 0.2), (5, 0.1)],
+        "best: epoch 4": [(4, 0), (4, 1)],
+    }
+    assert (distance.get_xlabel(), distance.get_ylabel()) == ("epoch (1000 images)", "distance")
     assert [len(lines(axes)) for axes in drawn[1].axes] == [2, 0]  # not measured
 
 
@@ -76,23 +80,28 @@ def test_funnel_shows_what_is_left_and_why(drawn: list[Any]) -> None:
         assert bottom > top  # the first step is above
 
 
-@pytest.mark.parametrize(("suffix", "distance_name"), [("", "kid"), ("_r64", "kernel_r64")])
-def test_sweep_shows_each_measure_over_psi(drawn: list[Any], suffix: str, distance_name: str) -> None:
+@pytest.mark.parametrize("suffix", ["", "_whole"])
+def test_sweep_shows_each_measure_over_psi(drawn: list[Any], suffix: str) -> None:
     psi = np.array([0.3, 0.7, 1.0])
-    offline = {"precision_r64": 1 - psi / 9, "recall_r64": psi / 2, "diversity_r64": psi, "kernel_r64": psi**2}
+    offline = {"precision_whole": 1 - psi / 9, "recall_whole": psi / 2, "diversity_whole": psi}
+    kernels = {"distance_whole": psi**2, "distance_layout": 2 * psi}  # faces without landmarks: nothing of the eyes
     inception = {"precision": psi / 3, "recall": psi / 4, "diversity": psi / 5, "kid": psi / 6}
-    table = pd.DataFrame({"psi": psi, "images": 40} | offline | (inception if distance_name == "kid" else {}))
-    figures.save_sweep(table, Path("x"))
-    shares, distance = drawn[0].axes
+    table = pd.DataFrame({"psi": psi, "images": 40} | offline | kernels | ({} if suffix else inception))
+    figures.save_sweep(table, 0.7, Path("x"))
+    shares, distance, *kid = drawn[0].axes
     found = {label.split()[0]: points for label, points in lines(shares).items()}
     for kind in ("precision", "recall", "diversity"):
         assert found[kind] == list(zip(psi, table[kind + suffix], strict=True)), kind
-    assert list(lines(distance).values()) == [list(zip(psi, table[distance_name], strict=True))]
+    mark = {"sample.psi": [(0.7, 0), (0.7, 1)]}
+    points = {name: list(zip(psi, table[f"distance_{name}"], strict=True)) for name in ("whole", "layout")}
+    assert lines(distance) == points | mark
+    assert [lines(axes) for axes in kid] == ([] if suffix else [{"kid": list(zip(psi, psi / 6, strict=True))} | mark])
+    assert lines(shares)["sample.psi"] == mark["sample.psi"]
     assert shares.get_title() == "first 40 seeds"
-    assert (distance.get_xlabel(), distance.get_ylabel()) == ("psi", f"{distance_name} (less is better)")
+    assert drawn[0].axes[-1].get_xlabel() == "psi"
 
 
-@pytest.mark.parametrize("name", ["fid", "frechet_r64"])
+@pytest.mark.parametrize("name", ["fid", "frechet_whole"])
 def test_sizes_show_the_line_to_endlessly_many(drawn: list[Any], name: str) -> None:
     images, spread = [10, 20, 50], [0.5, 0.3, 0.1]
     values = [7 + 60 / n for n in images]  # on a line over 1 / images

@@ -55,6 +55,7 @@ TRAIN = Train(
     ada_transforms="bgc",
     ada_rotate90=False,
     snapshot_epochs=2,
+    monitor="looks",
     patience=None,
     init=str(ROOT / "experiments/noise.init"),
     freeze_d=0,

@@ -281,15 +281,18 @@ def sweep(settings: tuple[str, ...], jobs: int) -> None:
     sweep.run(list(settings), jobs)
 
 
-@command("compare")
-def compare() -> None:
-    """Show all experiments in a table.
+@command("compare", "compare main geralt-a geralt-b")
+@click.argument("experiments", nargs=-1)
+def compare(experiments: tuple[str, ...]) -> None:
+    """Show all experiments in a table, or how some of them differ.
 
-    It has the columns that people compare; `dvc exp show` has all.
+    The table has the columns that people compare; `dvc exp show` has all. With EXPERIMENTS, which are names of
+    experiments, branches or tags, or `workspace`: for each measure the difference of the first and each other one with
+    a 95 % interval, and whether there is any to be seen.
     """
     from semireal.pipeline import compare
 
-    compare.run()
+    compare.run(list(experiments))
 
 
 @command("report", "report workspace main elf", "report --out both.html geralt-a geralt-b")

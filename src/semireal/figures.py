@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOSSES = {"loss_g": "generator", "loss_d": "discriminator"}
-KERNEL = "snapshot_kernel_r64"
+DISTANCES = ("whole", "layout", "eyes")  # what people see, see semireal.vision.looks
 
 
 @contextmanager
@@ -34,9 +34,10 @@ def _saved(path: Path, width: float, height: float) -> Iterator["Figure"]:
 
 
 def save_curves(history: pd.DataFrame, path: Path) -> None:
-    """Plot the losses over the epochs, and below the kernel distance with the best snapshot marked.
+    """Plot the losses over the epochs, and below the distances of the snapshots with the best one marked.
 
-    history: one row per epoch; snapshot_kernel_r64 only where it was measured.
+    history: one row per epoch; snapshot_distance, which chooses, and snapshot_whole and the like only where they were
+    measured.
     """
     with _saved(path, 7, 6) as figure:
         losses, distance = figure.subplots(2, sharex=True)
@@ -44,14 +45,14 @@ def save_curves(history: pd.DataFrame, path: Path) -> None:
             losses.plot(history["epoch"], history[name], label=label)
         losses.set(ylabel="loss")
         losses.legend()
-        if KERNEL in history:
-            measured = history.dropna(subset=[KERNEL])
-            best = measured.nsmallest(1, KERNEL)
-            distance.plot(measured["epoch"], measured[KERNEL], marker="o", markersize=3)
-            label = f"best: epoch {best['epoch'].item()}"
-            distance.plot(best["epoch"], best[KERNEL], "o", color="tab:red", label=label)
+        if "snapshot_distance" in history:
+            measured = history.dropna(subset=["snapshot_distance"])
+            for name in (name for name in DISTANCES if f"snapshot_{name}" in measured):
+                distance.plot(measured["epoch"], measured[f"snapshot_{name}"], marker="o", markersize=3, label=name)
+            best = int(measured.nsmallest(1, "snapshot_distance")["epoch"].item())
+            distance.axvline(best, color="tab:red", linestyle=":", label=f"best: epoch {best}")
             distance.legend()
-        distance.set(xlabel="epoch (1000 images)", ylabel=KERNEL)
+        distance.set(xlabel="epoch (1000 images)", ylabel="distance")
         for axes in (losses, distance):
             axes.grid(alpha=0.3)
 
@@ -87,28 +88,32 @@ def save_funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]], name: str, 
             axes.spines[["top", "right", "bottom"]].set_visible(False)
 
 
-def save_sweep(sweep: pd.DataFrame, path: Path) -> None:
-    """Plot quality and variety over psi, and below the kernel distance, of the last extractor in the table.
+def save_sweep(sweep: pd.DataFrame, psi: float, path: Path) -> None:
+    """Plot quality and variety over psi, on Inception features where there are any, and below the distances.
 
-    sweep: psi_sweep.csv of stage evaluate.
+    sweep: psi_sweep.csv of stage evaluate. psi: that of the samples, which is marked.
     """
-    suffix = "" if "kid" in sweep else "_r64"
-    distance_name = "kid" if "kid" in sweep else "kernel_r64"
+    suffix = "" if "kid" in sweep else "_whole"
     labels = {
         "precision": "precision (quality)",
         "recall": "recall (variety)",
         "diversity": "diversity (1: as the dataset)",
     }
-    with _saved(path, 7, 6) as figure:
-        shares, distance = figure.subplots(2, sharex=True)
+    with _saved(path, 7, 8 if "kid" in sweep else 6) as figure:
+        shares, distance, *kid = figure.subplots(3 if "kid" in sweep else 2, sharex=True)
         for kind, label in labels.items():
             shares.plot(sweep["psi"], sweep[kind + suffix], marker="o", markersize=3, label=label)
         shares.set(title=f"first {sweep['images'].iloc[0]} seeds", ylim=(-0.03, None))
-        shares.legend()
-        distance.plot(sweep["psi"], sweep[distance_name], marker="o", markersize=3, color="tab:gray")
-        distance.set(xlabel="psi", ylabel=f"{distance_name} (less is better)")
-        for axes in (shares, distance):
+        for name in (name for name in DISTANCES if f"distance_{name}" in sweep):
+            distance.plot(sweep["psi"], sweep[f"distance_{name}"], marker="o", markersize=3, label=name)
+        distance.set(ylabel="distance (less is better)")
+        for axes in kid:
+            axes.plot(sweep["psi"], sweep["kid"], marker="o", markersize=3, label="kid")
+        for axes in (shares, distance, *kid):
+            axes.axvline(psi, color="tab:gray", linestyle=":", label="sample.psi")
+            axes.legend()
             axes.grid(alpha=0.3)
+        axes.set(xlabel="psi")
 
 
 def save_sizes(sizes: pd.DataFrame, path: Path) -> None:
@@ -116,7 +121,7 @@ def save_sizes(sizes: pd.DataFrame, path: Path) -> None:
 
     sizes: fid_by_size.csv of stage evaluate.
     """
-    name = "fid" if "fid" in sizes else "frechet_r64"
+    name = "fid" if "fid" in sizes else "frechet_whole"
     inverse = 1 / sizes["images"]
     with _saved(path, 7, 4) as figure:
         axes = figure.subplots()

@@ -64,10 +64,75 @@ def test_frechet_is_the_formula() -> None:
         assert distances.frechet(x, y) == pytest.approx(mean @ mean + np.trace(cx) + np.trace(cy) - 2 * root, abs=1e-6)
 
 
-def test_distances_are_euclidean() -> None:
+def test_frechet_is_never_negative() -> None:
+    rng = np.random.default_rng(0)
+    for n, d, scale in ((500, 64, 10), (300, 64, 100), (60, 64, 30), (200, 128, 5)):
+        x = rng.normal(size=(n, d)) * scale + 1
+        assert 0 <= distances.frechet(x, rng.permutation(x)) < 1e-8 * scale**2
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e5])
+def test_distances_are_euclidean(shift: float) -> None:
     x, y = normal(0, 5, 3), normal(1, 4, 3)
-    assert np.allclose(distances.distances(x, y), np.linalg.norm(x[:, None] - y[None], axis=2))
-    assert distances.distances(x, x).diagonal().max() < 1e-6
+    expected = np.linalg.norm(x[:, None] - y[None], axis=2)
+    assert np.allclose(distances.between(x + shift, y + shift), expected)
+
+
+def test_distances_of_a_set_are_exactly_those_of_two() -> None:
+    x = normal(0, 70, 33)
+    assert np.array_equal(distances.among(x), distances.between(x, x.copy()))
+    assert np.array_equal(distances.among(x)[5:], distances.between(x[5:], x))
+
+
+@pytest.mark.parametrize("n", [60, 500])
+@pytest.mark.parametrize("m", [30, 400])
+@pytest.mark.parametrize("d", [16, 64, 200])
+def test_a_perfect_generator_is_foretold(n: int, m: int, d: int) -> None:
+    """With more and with fewer images than features."""
+
+    def features(rng: np.random.Generator, count: int) -> distances.Features:
+        return np.maximum(rng.normal(size=(count, d)), -0.5) / np.sqrt(np.arange(1, d + 1))
+
+    rng = np.random.default_rng(0)
+    truth = np.mean([distances.frechet(features(rng, n), features(rng, m)) for _ in range(10)])
+    found = np.mean([distances.perfect_frechet(features(rng, n), m, rng) for _ in range(3)])
+    assert found == pytest.approx(truth, rel=0.15)
+
+
+def test_a_perfect_generator_of_too_few_or_equal_images() -> None:
+    rng = np.random.default_rng(0)
+    assert np.isnan(distances.perfect_frechet(normal(0, 7, 4), 100, rng))
+    assert distances.perfect_frechet(normal(0, 8, 4), 2, rng) > 0
+    assert distances.perfect_frechet(np.ones((20, 4)), 100, rng) == 0
+
+
+def test_relative_to_nothing_is_unknown() -> None:
+    assert float(distances.relative(3.0, 2.0)) == 1.5
+    assert np.isnan(distances.relative(3.0, distances.mean_distance(np.ones((4, 2)))))
+    assert distances.relative([1, 2, 0], [4, 0, 0]) == pytest.approx([0.25, np.nan, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_density_of_a_set_against_itself_is_one_wherever_the_origin_is(k: int) -> None:
+    x = normal(0, 200, 64, scale=3)
+    for same in (x, x + 100, x + 1e6, np.round(x * 4)):
+        density, coverage = distances.density_coverage(same, same.copy(), k)
+        assert density.mean() == pytest.approx(1, abs=0.01)
+        assert coverage == 1
+        assert distances.precision_recall(same, same.copy(), k) == (1, 1)
+
+
+def test_borders_of_balls() -> None:
+    """A ball's border belongs to it for precision and recall, not for density and coverage."""
+    real, fake = np.array([[0.0], [1], [3]]), np.array([[-1.0], [5]])
+    # radii of the nearest: real 1, 1, 2; both fakes are on borders; fake 6, 6
+    assert distances.precision_recall(real, fake, 1) == (1, 1)
+    density, coverage = distances.density_coverage(real, fake, 1)
+    assert density.tolist() == [0, 0]
+    assert coverage == 0
+    density, coverage = distances.density_coverage(real, fake * 0.99, 1)
+    assert density.tolist() == [1, 1]
+    assert coverage == pytest.approx(2 / 3)
 
 
 def test_density_and_coverage_mean_what_they_say() -> None:
@@ -97,8 +162,8 @@ def test_neighbourhoods_by_hand() -> None:
     density, coverage = distances.density_coverage(real, fake, 2)
     assert density.tolist() == [4 / 2, 2 / 2, 0]
     assert coverage == 1
-    # of the nearest: real 1, 1, 2, 4; fake 2.5, 2.5, 15.5
+    # of the nearest: real 1, 1, 2, 4; fake 2.5, 2.5, 15.5. The fake at 2 is on the border of the real one at 1
     assert distances.precision_recall(real, fake, 1) == pytest.approx((2 / 3, 1))
     density, coverage = distances.density_coverage(real, fake, 1)
-    assert density.tolist() == [2, 2, 0]
-    assert coverage == 3 / 4
+    assert density.tolist() == [1, 2, 0]
+    assert coverage == 2 / 4

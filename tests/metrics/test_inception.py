@@ -16,7 +16,7 @@ from semireal import files, images
 from semireal.errors import UserError
 from semireal.evaluation import measures
 from semireal.metrics import distances, inception
-from semireal.metrics.extractors import Extractor, published
+from semireal.metrics.extractors import Space, published
 from semireal.vision import weights
 
 CPU = torch.device("cpu")
@@ -107,7 +107,6 @@ def test_equal_to_torch_fidelitys_command(
 def test_real_features_rank_sets(shared: Path) -> None:
     """Two halves of the photos < photos against portraits < photos against noise."""
     path = shared / "weights" / "inception-v3-768.pth"
-    layer = Extractor("768", "_768", (), lambda shown, at: inception.extract(path, shown, at, ("768",)), 768)
 
     def some(kind: str, start: int, count: int) -> images.Pixels:
         files = sorted((shared / "faces" / kind).iterdir())[start::4][:count]
@@ -116,7 +115,9 @@ def test_real_features_rank_sets(shared: Path) -> None:
 
     photos, others, portraits = some("photo", 0, 20), some("photo", 2, 20), some("portrait", 0, 20)
     noise = np.random.default_rng(0).integers(0, 256, photos.shape, dtype=np.uint8)
-    base, *rest = (layer.compute(shown, CPU).astype(np.float64) for shown in (photos, others, portraits, noise))
+    base, *rest = (
+        inception.extract(path, shown, CPU, ("768",)).astype(np.float64) for shown in (photos, others, portraits, noise)
+    )
     for distance in (distances.frechet, distances.kernel):
         found = [distance(base, features) for features in rest]
         assert found == sorted(found), distance.__name__
@@ -158,10 +159,10 @@ def test_without_torch_fidelity(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fid_of_few_images_is_marked_as_biased(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     real, fake = (rng.normal(size=(n, 5)) for n in (30, 40))
-    extractor = Extractor("stand-in", "", (), lambda shown, at: np.zeros((len(shown), 1)), 5)
+    space = Space("stand-in", "", slice(None), names={"frechet": "fid", "kernel": "kid"})
     logits = rng.normal(size=(40, 1008))
     domain = ["photo"] * 15 + ["portrait"] * 15
-    sets = measures.FeatureSets(extractor, real, real, {1.0: fake}, {1.0: logits}, domain, np.ones(30, dtype=bool))
+    sets = measures.FeatureSets(space, real, {1.0: fake}, domain, np.ones(30, dtype=bool), {1.0: logits}, None)
     table = measures.at_psi(sets, 1.0, measures.Settings(3, 50, 0))
     names = [m.measure for m in table if m.against == "dataset"]
     assert names.index("kid") < names.index("fid")

@@ -183,7 +183,7 @@ OUTS = {
     "results/samples/report.json": "{}",
     "results/evaluation/evaluation.json": "{}",
     "results/report.html": "",
-    "results/metrics.json": '{"kernel_r64": 0.123456, "face_rate": 1.0}',
+    "results/metrics.json": '{"distance_whole": 0.123456, "face_rate": 1.0}',
     "models/checkpoint.safetensors": "state",
 }
 THREE_LINES = """\
@@ -236,7 +236,7 @@ def test_card_tells_data_licences_metrics_and_parameters(published: Path, monkey
         "| paintings | portrait | not stated by the source | 1 |",
         "| photos | photo | CC-BY-4.0 | 1 |",
         "| photos | photo | CC0-1.0 | 1 |",
-        "| kernel_r64 | 0.12346 |",
+        "| distance_whole | 0.12346 |",
         "| `train.epochs` | 1 |",
         "| `filter.min_agreement` | null |",
         "| `seed` | 0 |",

@@ -44,8 +44,13 @@ def test_every_stage_leaves_its_result(repo: Path) -> None:
     assert len(list((repo / "results/samples/images").iterdir())) == 4
     metrics = json.loads((repo / "results/metrics.json").read_text())
     assert metrics["generated_images"] == 8
-    assert metrics["frechet_r64"] > 0
-    assert {"face_rate", "yield", "kernel_r64", "precision_r64", "recall_r64", "copies"} <= set(metrics)
+    assert metrics["frechet_whole"] > 0
+    names = {f"distance_{name}" for name in ("whole", "layout", "eyes", "colour")} | {
+        "precision_whole",
+        "recall_whole",
+        "copies",
+    }
+    assert {"face_rate", "yield"} | names | {f"{name}_at_psi" for name in names} <= set(metrics)
     assert json.loads((repo / "results/evaluation/evaluation.json").read_text())["name"] == "geralt"
     assert not {"fid", "kid", "inception_score"} & set(metrics)
     assert (repo / "results/train/plots/metrics/loss_g.tsv").read_text().startswith("step\tloss_g\n1\t")
@@ -64,7 +69,7 @@ def test_plots_and_metrics_are_declared_right(repo: Path) -> None:
     shown = json.loads(shell(repo, "dvc", "metrics", "show", "--json"))
     files = shown[""]["data"]
     assert "kept" in files["data/dataset/report.json"]["data"]
-    assert "frechet_r64" in files["results/metrics.json"]["data"]
+    assert "frechet_whole" in files["results/metrics.json"]["data"]
     plots = shell(repo, "dvc", "plots", "show", "-o", "plots_page")
     assert "WARNING" not in plots
     # the curves come from a CDN in that page: whoever is offline has them as a picture
@@ -76,9 +81,9 @@ def test_three_characters_through_the_queue_compare(repo: Path) -> None:
     rows = list(csv.DictReader(shell(repo, "dvc", "exp", "show", "--csv").splitlines()))
     found = {row["name"]: row for row in rows if row["Experiment"]}
     assert sorted(found) == ["elf", "geralt", "wonder_woman"]
-    for column in ("frechet_r64", "kernel_r64", "precision_r64", "recall_r64", "face_rate"):
+    for column in ("frechet_whole", "distance_eyes", "precision_whole", "recall_whole", "face_rate"):
         assert all(float(row[column]) >= -1 for row in found.values()), column
-    assert len({row["frechet_r64"] for row in found.values()}) == 3
+    assert len({row["frechet_whole"] for row in found.values()}) == 3
     # the workspace is as it was
     assert yaml.safe_load((repo / "params.yaml").read_text())["name"] == "geralt"
     assert "Running stage" not in shell(repo, "dvc", "repro")
@@ -130,6 +135,40 @@ def test_bad_parameters_stop_with_one_line(repo: Path, key: str, value: Any, sta
     assert "Traceback" not in text
     assert (repo / "models/generator.safetensors").is_file()  # what was there is still there
     assert (repo / "data/crops/manifest.csv").is_file()
+
+
+@pytest.mark.slow
+def test_a_sweep_of_psi_draws_and_measures_again_and_each_row_differs(repo: Path) -> None:
+    before = set(experiments(repo))
+    shell(repo, "python", "-m", "semireal", "sweep", "character=geralt", "sample.psi=0.3,0.9")
+    rows = {name: row for name, row in experiments(repo).items() if name not in before}
+    assert sorted(row["sample.psi"] for row in rows.values()) == ["0.3", "0.9"]
+    for name in rows:
+        ran = re.findall(r"Running stage '(.*)'", shell(repo, "dvc", "queue", "logs", name))
+        assert set(ran) <= {"code", "sample", "evaluate", "report"}, ran
+        assert {"sample", "evaluate"} <= set(ran)
+    names = [f"distance_{kind}" for kind in ("whole", "layout", "eyes", "colour")] + [
+        "precision_whole",
+        "frechet_whole",
+    ]
+    for column in names:
+        assert len({row[column] for row in rows.values()}) == 1, column  # at psi = 1, of one network
+    for column in set(names) - {"precision_whole"}:  # a share of eight images may be equal
+        assert len({row[f"{column}_at_psi"] for row in rows.values()}) == 2, column
+
+    text = shell(repo, "python", "-m", "semireal", "compare", *rows)
+    assert re.search(r"\| distance_whole +\|.*\| no difference seen +\|", text)
+    assert re.search(r"\| distance_whole_at_psi +\| \S+ +\| \S+ +\| \S+ \(\S+ to \S+\)", text)
+    table = shell(repo, "python", "-m", "semireal", "compare")
+    assert "distance_eyes_at_psi" in table
+    assert re.search(r"Geralt: distance_whole: (least in|no winner)", table)
+    shell(repo, "dvc", "exp", "remove", *rows)
+
+
+def experiments(repo: Path) -> dict[str, dict[str, str]]:
+    """The experiments by name, with the columns of DVC's table."""
+    rows = csv.DictReader(shell(repo, "dvc", "exp", "show", "--csv").splitlines())
+    return {row["Experiment"]: row for row in rows if row["Experiment"]}
 
 
 @pytest.mark.slow

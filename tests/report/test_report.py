@@ -15,7 +15,8 @@ from selenium import webdriver
 from conftest import ROOT, log_of, texture
 from semireal import images, manifest, report
 from semireal.errors import UserError
-from semireal.report import charts, tables
+from semireal.pipeline import compare
+from semireal.report import charts, differences, tables
 from semireal.report.experiment import Experiment, Workspace, load
 
 NASTY = "<script>alert(1)</script>"
@@ -63,8 +64,8 @@ def make(folder: Path, name: str, training_images: int = 4, **metrics: float) ->
         file.parent.mkdir(parents=True, exist_ok=True)
         images.save_png(file, texture(len(path), 64, 128))
     images.save_png(folder / "results/evaluation/closest_held_out.png", texture(1))
-    save_json(folder / "results/metrics.json", {"kernel_r64": 0.0123, "yield": 0.66} | metrics)
-    table = [measure(key, value) for key, value in ({"kernel_r64": 0.0123} | metrics).items()]
+    save_json(folder / "results/metrics.json", {"distance_whole": 0.0123, "yield": 0.66} | metrics)
+    table = [measure(key, value) for key, value in ({"distance_whole": 0.0123} | metrics).items()]
     table.append(measure("blend", 0.4, psi=0.5, against="photo and portrait", low=0.31, high=0.52))
     save_json(
         folder / "results/evaluation/evaluation.json",
@@ -77,15 +78,12 @@ def make(folder: Path, name: str, training_images: int = 4, **metrics: float) ->
     )
     save_csv(
         folder / "results/evaluation/psi_sweep.csv",
-        [{"psi": p, "precision_r64": 1 - p / 9, "recall_r64": p / 2, "diversity_r64": p} for p in (0.3, 0.7, 1)],
+        [{"psi": p, "precision_whole": 1 - p / 9, "recall_whole": p / 2, "diversity_whole": p} for p in (0.3, 0.7, 1)],
     )
     (folder / "results/train").mkdir()
     save_csv(
         folder / "results/train/history.csv",
-        [
-            {"epoch": n, "loss_g": 4 / n, "loss_d": 1, "snapshot_kernel_r64": 0.5 / n if n % 2 else ""}
-            for n in range(1, 6)
-        ],
+        [{"epoch": n, "loss_g": 4 / n, "loss_d": 1, "snapshot_whole": 0.5 / n if n % 2 else ""} for n in range(1, 6)],
     )
     save_json(folder / "results/train/report.json", {"best_epoch": 5})
     return folder
@@ -140,8 +138,10 @@ def test_experiments_stand_side_by_side(tmp_path: Path) -> None:
     one = workspace(make(tmp_path / "a", "geralt"))
     two = workspace(make(tmp_path / "b", "elf", inception_score=1.77, fid=81.5), "blue-moon")
     lines = {line.name: line.cells for line in tables.measures([one, two])}
-    assert [cell and cell["value"] for cell in lines["FID"]] == [None, 81.5]
-    assert [cell and cell["value"] for cell in lines["Kernel distance (R64)"]] == [0.0123, 0.0123]
+    # each at psi = 1, then at that of its samples
+    assert [cell and cell["value"] for cell in lines["FID"]] == [None, None, 81.5, None]
+    assert [cell and cell["value"] for cell in lines["Distance: the whole"]] == [0.0123, None, 0.0123, None]
+    assert [cell and cell["value"] for cell in lines["Blend"]] == [None, 0.4, None, 0.4]
     text = page_of(tmp_path, one, two)
     assert "blue-moon" in text
     assert "81.5" in text
@@ -157,7 +157,7 @@ def test_published_figures_are_comparable_only_with_the_same_features(tmp_path: 
     text = page_of(tmp_path, other)
     assert "2022" not in text  # it has nothing to do with the report
     assert page_of(tmp_path, other, published).count("<h3>The 2022 report</h3>") == 2
-    assert [name for name, _, _ in tables.headline(published)] == ["Kernel distance (R64)", "Inception Score", "Yield"]
+    assert [name for name, _, _ in tables.headline(published)] == [*("Distance: the whole", "Inception Score", "Yield")]
 
 
 def test_what_an_experiment_lacks_is_said(tmp_path: Path) -> None:
@@ -231,24 +231,73 @@ def test_in_the_browser(tmp_path: Path, chromium: webdriver.Chrome, width: int) 
     assert [url for url in asked if not url.startswith("data:")] == [address]
 
 
-def test_main_measures_are_those_of_the_training_mixture_at_psi_1(tmp_path: Path) -> None:
+def test_main_measures_are_those_of_the_training_mixture(tmp_path: Path) -> None:
     folder = make(tmp_path / "a", "elf")
     rows = [
         measure("precision", 0.1),
-        measure("recall", 0.2, psi=0.5),
+        measure("precision", 0.9, psi=0.5),
         measure("density", 0.3, against="photo"),
         measure("coverage", 0.4, against="portrait"),
-        measure("diversity", 0.5, psi=None),
+        measure("inception_score", 2.0, against="a perfect generator", psi=None),
         measure("blend", 0.6, against="photo and portrait"),
     ]
     save_json(folder / "results/evaluation/evaluation.json", {"measures": rows})
-    lines = tables.measures([workspace(folder)])
-    assert [line.name for line in lines if line.main] == ["Precision", "Blend"]
-    assert [line.about for line in lines] == [
-        "\N{GREEK SMALL LETTER PSI} = 1",
-        "\N{GREEK SMALL LETTER PSI} = 0.5",
-        "against the photos, \N{GREEK SMALL LETTER PSI} = 1",
-        "against the portraits, \N{GREEK SMALL LETTER PSI} = 1",
-        "",
-        "photo and portrait, \N{GREEK SMALL LETTER PSI} = 1",
+    experiment = workspace(folder)
+    assert [column.psi for column in tables.columns([experiment])] == [1, 0.5]
+    lines = tables.measures([experiment])
+    assert [line.name for line in lines if line.main] == ["Precision", "Inception Score", "Blend"]
+    assert [[cell and cell["value"] for cell in line.cells] for line in lines] == [
+        *([0.1, 0.9], [0.3, None], [0.4, None], [2.0, None], [0.6, None])
     ]
+    about = ["", "against the photos", "against the portraits", "a perfect generator", "photo and portrait"]
+    assert [line.about for line in lines] == about
+
+
+def test_pairs_say_what_was_found_between_them(tmp_path: Path) -> None:
+    folder = make(tmp_path / "a", "elf")
+    row = {"kind": "generated", "psi": 1.0, "seed": 3, "score": 0.61, "form": "", "copy": 0}
+    copied = row | {"seed": 7, "score": 0.93, "form": "mirrored, turned 10 degrees", "copy": 1}
+    save_csv(folder / "results/evaluation/nearest.csv", [row, copied, row | {"psi": 0.5}, row | {"psi": ""}])
+    found = tables.pairs(workspace(folder))
+    assert found == ["seed 7: 0.93, mirrored, turned 10 degrees, copy", "seed 3: 0.61"]
+    assert "mirrored, turned 10 degrees, copy" in page_of(tmp_path, workspace(folder))
+
+
+def bounded(name: str, value: float, half: float, **more: Any) -> dict[str, Any]:
+    return measure(name, value, low=value - half, high=value + half, **more)
+
+
+def test_differences_are_named_only_where_they_are_seen(tmp_path: Path) -> None:
+    folders = [make(tmp_path / name, "elf") for name in "abc"]
+    for folder, eyes, whole in zip(folders, (0.5, 0.2, 0.21), (0.3, 0.1, 0.7), strict=True):
+        rows = [bounded("distance_eyes", eyes, 0.05), bounded("distance_whole", whole, 0.05)]
+        rows += [bounded("distance_eyes", eyes, 0.05, psi=0.5), bounded("distance_eyes", 9, 0.1, against="photo")]
+        content = {"measures": rows, "protocol": {"training_images": "x"}}
+        save_json(folder / "results/evaluation/evaluation.json", content)
+    first, second, third = (workspace(folder, folder.name) for folder in folders)
+    found = {one.measure: one for one in differences.between(second, third)}
+    assert sorted(found) == ["distance_eyes", "distance_eyes_at_psi", "distance_whole"]
+    assert not found["distance_eyes"].seen
+    assert found["distance_whole"].seen
+    assert found["distance_whole"].more.value == pytest.approx(0.6)
+    assert found["distance_whole"].more.low == pytest.approx(0.6 - 0.05 * 2**0.5)
+
+    best = {one.measure: (one.place, one.clear) for one in differences.best([first, second, third])}
+    assert best == {"distance_whole": (1, True), "distance_eyes": (1, False), "distance_eyes_at_psi": (1, False)}
+    lines = compare.winners([first, second, third])
+    assert "Elf: distance_whole: least in b (0.1)" in lines
+    assert "Elf: distance_eyes: no winner: b (0.2) is not seen to differ from the others" in lines
+    assert compare.winners([first]) == []
+    page = page_of(tmp_path, first, second)
+    assert "compared with the first: 3 of 3 measures differ" in page
+    assert "no difference seen" in page_of(tmp_path, second, third)
+
+
+def test_what_had_other_training_images_is_not_compared_for_a_winner(tmp_path: Path) -> None:
+    for name in "ab":
+        content = {"measures": [bounded("distance_eyes", 1, 0.1)], "protocol": {"training_images": name}}
+        save_json(make(tmp_path / name, "elf") / "results/evaluation/evaluation.json", content)
+    one, other = (workspace(tmp_path / name, name) for name in "ab")
+    assert not differences.same_images(one, other)
+    assert compare.winners([one, other]) == []
+    assert "They had other training images" in page_of(tmp_path, one, other)

@@ -305,17 +305,22 @@ def test_augmentation_follows_the_discriminator(tmp_path: Path) -> None:
     assert p(ada_target=-1, ada_kimg=0.01) == 1
 
 
+def measured(distance: float, variety: float = 1) -> dict[str, float]:
+    """What a monitor gives at least."""
+    return {training.CHOOSES: distance, training.VARIETY: variety}
+
+
 def test_best_snapshot_is_kept_and_patience_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kernels = {1: 5.0, 2: 3.0, 3: 4.0, 4: 3.5, 5: 1.0}
     seen: list[dict[str, Tensor]] = []
 
-    def monitor(G: Generator) -> tuple[float, float]:
+    def monitor(G: Generator) -> dict[str, float]:
         seen.append({name: value.clone() for name, value in G.state_dict().items()})
-        return kernels[len(seen)], 1.0
+        return measured(kernels[len(seen)])
 
     given = dataclasses.replace(TRAIN, epochs=5, snapshot_epochs=1, patience=2)
     state = train(pictures(), given, SEED, tmp_path, "data", monitor=monitor)
-    assert [row["snapshot_kernel_r64"] for row in state.history] == [5, 3, 4, 3.5]
+    assert [row["snapshot_distance"] for row in state.history] == [5, 3, 4, 3.5]
     assert training.best_epoch(state.history) == 2
     assert equal(load_generator(best_file(tmp_path, 2)), seen[1])
     assert "stopped at epoch 4" in capsys.readouterr().err
@@ -326,8 +331,8 @@ def test_best_snapshot_is_kept_and_patience_ends(tmp_path: Path, capsys: pytest.
 
 
 def test_less_patience_than_was_had_starts_over(tmp_path: Path) -> None:
-    def monitor(G: Generator) -> tuple[float, float]:
-        return 1.0, 1.0  # the first snapshot is the best
+    def monitor(G: Generator) -> dict[str, float]:
+        return measured(1)  # the first snapshot is the best
 
     given = dataclasses.replace(TRAIN, epochs=6, snapshot_epochs=1)
     train(pictures(), given, SEED, tmp_path / "a", "data", monitor=monitor)
@@ -346,31 +351,31 @@ def test_a_kill_between_best_snapshot_and_state_loses_neither(tmp_path: Path, mo
         save_state(path, state)
 
     given = dataclasses.replace(TRAIN, epochs=1, snapshot_epochs=1)
-    first = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: (2, 1))
+    first = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: measured(2))
     expected = best_file(tmp_path / "a", 1).read_bytes()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "save_state", save)
         longer = dataclasses.replace(given, epochs=2)
-        train(pictures(), longer, SEED, tmp_path / "a", "data", monitor=lambda _: (1, 1))
-    again = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: (2, 1))
+        train(pictures(), longer, SEED, tmp_path / "a", "data", monitor=lambda _: measured(1))
+    again = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: measured(2))
     assert again.history == first.history
     assert best_file(tmp_path / "a", 1).read_bytes() == expected
 
 
 def test_the_history_has_one_order_of_columns(tmp_path: Path) -> None:
     given = dataclasses.replace(TRAIN, snapshot_epochs=2)
-    straight = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: (1, 1))
-    read_again = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: (1, 1))
+    straight = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: measured(1))
+    read_again = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: measured(1))
     assert list(straight.history[1]) != list(read_again.history[1])  # a file of states sorts its keys
     for state in (straight, read_again):
-        assert training.columns(state.history) == list(training.COLUMNS)
-    assert training.columns(straight.history[:1]) == list(training.COLUMNS[:-2])
+        assert training.columns(state.history) == [*training.COLUMNS[:-7], training.CHOOSES, training.VARIETY]
+    assert training.columns(straight.history[:1]) == list(training.COLUMNS[:-7])
 
 
 def test_collapse_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = iter([(5.0, 0.2), (4.0, 0.8), (3.0, 0.1), (2.0, 0.7)])
     given = dataclasses.replace(TRAIN, epochs=4, snapshot_epochs=1)
-    state = train(pictures(), given, SEED, tmp_path, "data", monitor=lambda _: next(values))
+    state = train(pictures(), given, SEED, tmp_path, "data", monitor=lambda _: measured(*next(values)))
     assert training.collapsed_epochs(state.history) == [3]
     told = [line for line in capsys.readouterr().err.splitlines() if "collapsed" in line]
     assert len(told) == 1

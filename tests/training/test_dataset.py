@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import texture
+from conftest import ROOT, texture
+from semireal import images
 from semireal.errors import UserError
+from semireal.faces import crop, detect
 from semireal.manifest import Row
+from semireal.params import whole
 from semireal.training import dataset
+from semireal.vision import looks
 
 
 def rows_of(photos: int, portraits: int) -> list[Row]:
@@ -26,6 +31,48 @@ def test_mixture_has_the_ratio_and_cannot_be_larger(photos: int, portraits: int,
     assert [row["id"] for row in chosen] == sorted({row["id"] for row in chosen})
     # one of the two domains is used up, to within rounding
     assert found >= photos - 1 or len(chosen) - found >= portraits - 1
+
+
+def face(box: str, eyes: str, angle: float = 0.0) -> Row:
+    """Landmarks are five; the other three are somewhere."""
+    return {"crop_box": box, "landmarks": f"{eyes} 0 0 0 0 0 0", "angle": angle}
+
+
+def test_eyes_by_hand() -> None:
+    straight = dataset.eyes(face("100 200 300 400", "150 280 250 280"))
+    assert straight == pytest.approx(np.array([[0.25, 0.4], [0.75, 0.4]]))
+    # a head turned by 90 degrees: the line through its eyes points down in the image, to the right in the square
+    turned = dataset.eyes(face("100 200 300 400", "220 250 220 350", 90.0))
+    assert turned == pytest.approx(np.array([[0.25, 0.4], [0.75, 0.4]]))
+
+
+def test_band_is_around_the_eyes_that_most_have() -> None:
+    seen, unseen = face("0 0 100 100", "35 40 65 40"), {"landmarks": "", "crop_box": "0 0 9 9", "angle": 0}
+    band = dataset.band([seen, seen, unseen])
+    assert band == looks.band_of(np.array([[[0.35, 0.4], [0.65, 0.4]]]))
+    assert (band.left, band.right) == pytest.approx((0.5 - 0.435, 0.5 + 0.435))
+    assert (band.top, band.bottom) == pytest.approx((0.4 - 0.225, 0.4 + 0.21))
+    assert dataset.band([seen, unseen]) is None
+    assert dataset.band([{"id": "1"}]) is None  # of before there were landmarks
+
+
+@pytest.mark.parametrize("geometry", ["box", "aligned"])
+def test_eyes_are_where_the_crop_stage_put_them(shared: Path, tmp_path: Path, geometry: str) -> None:
+    """Landmarks of the manifest, against the detector on the finished crop of a head that is tilted."""
+    raw = shared / "faces" / "photo"
+    settings = dataclasses.replace(whole.load(ROOT / "params.yaml").crop, geometry=geometry)
+    detector = detect.make(settings.detector_photo, settings.score, settings.detect_size)
+    (tmp_path / "images").mkdir()
+    for n, path in enumerate(sorted(raw.iterdir())[:6]):
+        img = np.ascontiguousarray(images.cut(images.load_rgb(path), (300, 300), 700, 20.0, 0))
+        images.save_png(tmp_path / f"{n}.png", img)
+        for row in crop.crop_image(tmp_path / f"{n}.png", {"id": str(n)}, detector, settings, tmp_path):
+            if row["status"] != "kept":
+                continue
+            found = images.load_rgb(tmp_path / row["file"])
+            again = detector(found)[0]
+            assert again.landmarks is not None
+            assert np.abs(dataset.eyes(row) - again.landmarks[:2] / found.shape[0]).max() < 0.03
 
 
 def test_mixture_examples() -> None:

@@ -15,7 +15,7 @@ import yaml
 from conftest import texture
 from semireal.errors import UserError
 from semireal.stylegan2 import Networks, load_discriminator, load_generator, load_networks, training
-from semireal.training import train
+from semireal.training import monitor, train
 from semireal.training.train import Given
 from tiny import TRAIN
 
@@ -34,7 +34,7 @@ def data(make_dataset: Callable[..., Path]) -> Path:
 @pytest.fixture(autouse=True)
 def _here(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work folders go to a temporary place, and few images are measured."""
-    monkeypatch.setattr(train, "MONITORED", 16)
+    monkeypatch.setattr(monitor, "IMAGES", 16)
 
 
 def test_run_writes_networks_and_curves(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,13 +47,16 @@ def test_run_writes_networks_and_curves(data: Path, tmp_path: Path, capsys: pyte
     ]
     history = pd.read_csv(out / train.HISTORY)
     assert history["epoch"].tolist() == [1, 2]
-    assert history["snapshot_kernel_r64"].notna().all()
-    assert 0 < history["snapshot_diversity_r64"].iloc[0] < 10
+    for name in ("distance", "whole", "layout", "colour"):
+        assert history[f"snapshot_{name}"].notna().all(), name
+    assert "snapshot_eyes" not in history  # textures have none
+    assert "nothing is measured of the eyes" in capsys.readouterr().err
+    assert 0 < history["snapshot_diversity"].iloc[0] < 10
     assert sorted(path.name for path in (out / "grids").iterdir()) == [
         *(f"fakes_{epoch:05d}.png" for epoch in range(3)),
         "reals.png",
     ]
-    best = int(history.nsmallest(1, "snapshot_kernel_r64")["epoch"].item())
+    best = int(history.nsmallest(1, "snapshot_distance")["epoch"].item())
     assert yaml.safe_load((out / "report.json").read_text())["best_epoch"] == best
     for name in ("best", "checkpoint", "generator"):
         G = load_generator(models / f"{name}.safetensors")

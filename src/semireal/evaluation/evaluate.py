@@ -1,9 +1,11 @@
 """evaluate: what the generated images are worth, with intervals, and by which protocol each number came about.
 
-Features come from a random VGG16 ("R64"), offline, and the names of the metrics say so (`kernel_r64`). The names
+Features come from EfficientNet-Lite0, which comes with the installation, and the names of the metrics say what of a
+picture they see: `distance_whole`, `distance_layout`, `distance_eyes`, beside a plain statistic of colour. The names
 `fid`, `kid`, `inception_score`, `precision`, `recall` and `blend` are used for the 2015 Inception alone, when
-evaluate.inception names its weights. Everything is measured at psi = 1 (the practice of the field) and at sample.psi
-(that of the report). Features are computed once for all metrics, and cached by content in `.work/features`.
+evaluate.inception names its weights, `fd_dinov2` and `kd_dinov2` for DINOv2. docs/metrics.md says what each can and
+cannot see. Everything is measured at psi = 1 (the practice of the field) and at sample.psi (that of the report).
+Features are computed once for all metrics, and cached by content in `.work/features`.
 
 What is written to the folder `out` (results/evaluation):
 
@@ -11,25 +13,27 @@ evaluation.json   everything: `name`; `protocol` (what holds for all metrics); `
                   (sentences for people); `measures` (the full table, see `semireal.evaluation.measures.Result`).
 measures.csv      the same table: measure, value, features, against, psi, real_images, generated_images, low, high,
                   interval (how these two were made), spread, settings, warning, seeds, format, mirroring.
-psi_sweep.csv     one row per psi: psi, images, then for each extractor kernel_r64, frechet_r64, precision_r64,
-                  recall_r64, diversity_r64, and with Inception kid, fid, precision, recall, diversity.
+psi_sweep.csv     one row per psi, sample.psi among them: psi, images, then distance_whole, frechet_whole,
+                  precision_whole, recall_whole, diversity_whole, distance_layout, distance_eyes, distance_colour, and
+                  with Inception kid, fid, precision, recall, diversity, with DINOv2 likewise.
 psi_row.png       the first seeds, one a row, at the psis of psi_sweep.csv, one a column.
-fid_by_size.csv   Frechet distance at psi = 1 against the number of generated images: images, frechet_r64,
-                  frechet_r64_spread, and with Inception fid, fid_spread. Where it ends: `..._extrapolated` in measures.
-nearest.csv       one row per generated image (kind `generated`; psi, seed) and per training image compared with all
-                  others (kind `held-out`; id): nearest (id of the nearest training image), nearest_domain, mirrored
-                  (0 or 1), distance, ratio (see semireal.metrics.copies), near_copy (0 or 1), and by perceptual hash
-                  hash_nearest, hash_mirrored, hash_distance (bits of 256), copy (0 or 1). Distances are those of the
-                  last extractor.
-closest_pairs.png       the generated images at psi = 1 nearest to a training image (least ratio), that image below
-closest_by_hash.png     the same by perceptual hash
-closest_held_out.png    the training images nearest to another one, that image below: what is normal
+fid_by_size.csv   Frechet distance at psi = 1 against the number of generated images: images, frechet_whole,
+                  frechet_whole_spread, and with Inception fid, fid_spread. Where it ends: `..._extrapolated` in
+                  measures.
+nearest.csv       one row per generated image that was looked at (kind `generated`; psi, seed) and per training image
+                  compared with all others (kind `held-out`; id): nearest (id of the training image that is most alike),
+                  nearest_domain, score (0 to 1, see semireal.vision.copies), form (how that image was turned to lie
+                  over this one, for people), copy (0 or 1).
+closest_pairs.png       the generated images at psi = 1 that are most like a training image, that image below, turned to
+                        lie over it
+closest_held_out.png    the training images most like another one, that image below: what is normal
 
 The stage adds psi_sweep_plot.png and fid_by_size_plot.png. The few numbers that experiments are compared by
 are in results/metrics.json (see `headline`).
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,11 +47,11 @@ from semireal import files, images, stage
 from semireal.errors import UserError
 from semireal.evaluation import measures
 from semireal.evaluation.measures import DOMAINS, FeatureSets, Result, Settings
+from semireal.evaluation.names import AT_PSI, MAIN
 from semireal.faces import detect
 from semireal.images import Pixels
 from semireal.manifest import Row
-from semireal.metrics import copies, extractors, inception
-from semireal.metrics.copies import Nearest
+from semireal.metrics import dinov2, extractors, inception
 from semireal.metrics.distances import Features
 from semireal.metrics.extractors import Extractor
 from semireal.metrics.intervals import Mask
@@ -56,15 +60,20 @@ from semireal.schema import param
 from semireal.stylegan2 import Generator, load_generator
 from semireal.training import dataset
 from semireal.training.sample import device, draw
-from semireal.vision import hashes
-from semireal.vision.hashes import Bits
+from semireal.vision import copies
+from semireal.vision.copies import Match
 
 FACE_SCORE = 0.6  # generated faces are softer than pictures; the score at which YuNet finds all real ones
 FACE_SIZE = 320  # px; small samples are enlarged to what the detector was made for
 PAIRS, ROWS = 10, 3  # pictures of the closest pairs; seeds in the psi row
 SIDE = 128  # px of an image in them, at most
 DIGITS = 7  # significant ones in the files
-HEADLINE = ("fid", "kid", "inception_score", "precision", "recall", "blend")
+HEADLINE = (
+    *("fid", "kid", "inception_score", "precision", "recall", "blend", "fd_dinov2", "kd_dinov2", "copies"),
+    *(f"{kind}_whole" for kind in ("frechet", "distance", "precision", "recall", "blend", "diversity")),
+    *("distance_layout", "distance_eyes", "distance_colour"),
+)
+LOOKED_AT = 1000  # generated images, at most, that are compared with all training images
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,6 @@ class Given:
     name: str
     seed: int
     evaluate: Evaluate
-    max_distance: int = param(key="dedupe.max_distance")
     photo_ratio: float | None = param(key="train.photo_ratio")
     resolution: int = param(key="train.resolution")
     psi: float = param(key="sample.psi")
@@ -104,13 +112,13 @@ def run(generator: Path, data: Path, samples: Path, funnel: Path, out: Path, giv
 
     samples: the pictures of stage sample, for `face_rate`; funnel: funnel.json, for `yield`.
     """
-    asked = extractors_of(given)
     steps = read_funnel(funnel)
     pictures = load_real(data, given)
+    asked = extractors_of(given, pictures)
     G = load_generator(generator).to(device())
-    sets, hashed = features_of(asked, pictures, G, given)
+    sets, matches = features_of(asked, pictures, G, given)
     table = results_of(sets, given)
-    table += write_nearest(out, sets, hashed, pictures, G, given)
+    table += write_nearest(out, matches, pictures, G, given)
     write_sweep(out, sets, G, given)
     table += write_sizes(out, sets, given)
     rate, problem = face_rate(samples)
@@ -121,14 +129,19 @@ def run(generator: Path, data: Path, samples: Path, funnel: Path, out: Path, giv
     return headline(table, pictures, given, rate, steps)
 
 
-def extractors_of(given: Given) -> list[Extractor]:
-    """The extractors that the parameters ask for: always R64, and the 2015 Inception where it is wanted."""
+def extractors_of(given: Given, pictures: Pictures) -> list[Extractor]:
+    """What comes with the installation, and the published networks that the parameters ask for."""
     weights = inception.find(given.evaluate.inception)
     if weights is not None and given.evaluate.images < inception.SPLITS:
         raise UserError(
             f"evaluate.images: found {given.evaluate.images}, need at least {inception.SPLITS} for inception_score"
         )
-    return [extractors.r64()] + ([extractors.published(weights)] if weights else [])
+    dino = dinov2.find(given.evaluate.dinov2)
+    return [
+        extractors.from_the_box(dataset.band(pictures.rows)),
+        *([extractors.published(weights)] if weights else []),
+        *([extractors.dino(dino)] if dino else []),
+    ]
 
 
 def read_funnel(path: Path) -> dict[str, int]:
@@ -159,7 +172,7 @@ def load_real(data: Path, given: Given) -> Pictures:
 
 def psis_of(given: Given) -> tuple[list[float], list[float]]:
     """The psis of the full table, and those of the sweep."""
-    return sorted({1.0, given.psi}, reverse=True), sorted(set(given.evaluate.psis))
+    return sorted({1.0, given.psi}, reverse=True), sorted({*given.evaluate.psis, given.psi})
 
 
 def swept_images(given: Given) -> int:
@@ -174,35 +187,42 @@ def swept_images(given: Given) -> int:
 
 def features_of(
     asked: Sequence[Extractor], pictures: Pictures, G: Generator, given: Given
-) -> tuple[list[FeatureSets], dict[float, Bits]]:
-    """Features of all pictures by extractor, and perceptual hashes of the generated ones by psi.
+) -> tuple[list[FeatureSets], dict[float, Match]]:
+    """Features of all pictures, and for the generated ones of each psi of the full table the nearest training images.
 
     Images are drawn for one psi at a time and forgotten, since 10,000 of 512 x 512 px take 8 GB.
     """
     main, swept = psis_of(given)
     few = swept_images(given)
     features: list[dict[float, Features]] = [{} for _ in asked]
-    hashed = {}
+    matches = {}
     for psi in sorted({*main, *swept}):
         shown = draw(G, range(given.evaluate.images if psi in main else few), psi)
         for extractor, found in zip(asked, features, strict=True):
             found[psi] = extractors.cached(extractor, shown, device())
         if psi in main:
-            hashed[psi] = hashes.of_all(shown)
-    return [_sets_of(extractor, pictures, found) for extractor, found in zip(asked, features, strict=True)], hashed
+            matches[psi] = copies.find(shown[:LOOKED_AT], pictures.training)
+    sets = [
+        one for extractor, found in zip(asked, features, strict=True) for one in _sets_of(extractor, pictures, found)
+    ]
+    return sets, matches
 
 
-def _sets_of(extractor: Extractor, pictures: Pictures, drawn: dict[float, Features]) -> FeatureSets:
-    width = extractor.width
-    return FeatureSets(
-        extractor,
-        extractors.cached(extractor, pictures.real, device())[:, :width],
-        extractors.cached(extractor, pictures.training[:, :, ::-1], device())[:, :width],
-        {psi: found[:, :width] for psi, found in drawn.items()},
-        {psi: found[:, width:] for psi, found in drawn.items() if found.shape[1] > width},
-        [row["domain"] for row in pictures.rows],
-        pictures.trained,
-    )
+def _sets_of(extractor: Extractor, pictures: Pictures, drawn: dict[float, Features]) -> list[FeatureSets]:
+    real = extractors.cached(extractor, pictures.real, device())
+    domains, logits = [row["domain"] for row in pictures.rows], extractor.logits
+    return [
+        FeatureSets(
+            space,
+            real[:, space.columns],
+            {psi: found[:, space.columns] for psi, found in drawn.items()},
+            domains,
+            pictures.trained,
+            {psi: found[:, logits] for psi, found in drawn.items()} if logits else {},
+            real[:, logits] if logits else None,
+        )
+        for space in extractor.spaces
+    ]
 
 
 def results_of(sets: Sequence[FeatureSets], given: Given) -> list[Result]:
@@ -212,7 +232,7 @@ def results_of(sets: Sequence[FeatureSets], given: Given) -> list[Result]:
     for one in sets:
         for psi in psis_of(given)[0]:
             table += measures.at_psi(one, psi, settings)
-        table += measures.real_halves(one, settings)
+        table += measures.perfect(one, settings)
     return table
 
 
@@ -228,30 +248,33 @@ def warnings_of(table: Sequence[Result], sets: Sequence[FeatureSets]) -> list[st
     few = [f"{n} images of domain {domain}" for domain, n in counts.items() if n < measures.LEAST_DOMAIN]
     if few:
         found.append(f"no blend, and no distance to such a domain: {', '.join(few)}, need {measures.LEAST_DOMAIN}")
-    names = [one.extractor.name("blend") for one in sets]
+    names = [one.space.name("blend") for one in sets if one.space.whole]
     known = {one.measure for one in table}
     found += [
         f"no {name}: photos and portraits cannot be told apart by these features"
         for name in names
         if not few and name not in known
     ]
+    if not any(one.space.suffix == "_eyes" for one in sets):
+        found.append("nothing of the eyes: the detector gave no landmarks of these faces")
     return list(dict.fromkeys(found))
 
 
 def headline(
     table: Sequence[Result], pictures: Pictures, given: Given, rate: float | None, funnel: dict[str, int]
 ) -> dict[str, float]:
-    """What experiments are compared by: the metrics at psi = 1 against the training mixture, yield and face_rate.
+    """What experiments are compared by: the metrics against the training mixture at psi = 1, and at sample.psi under
+    the same names with `_at_psi` behind them; yield and face_rate.
 
     yield: share of the raw images that reached the dataset. Those that could not be computed are left out.
     """
-    wanted = {
-        *HEADLINE,
-        *(f"{kind}_r64" for kind in ("frechet", "kernel", "precision", "recall", "blend", "diversity")),
-    }
-    wanted |= {"copies", "near_copies", "near_copies_r64"}
-    main = ("dataset", "photo and portrait", "training images", "")
-    found = {one.measure: one.value for one in table if one.psi == 1 and one.measure in wanted and one.against in main}
+    found = {}
+    for one in table:
+        if one.measure in HEADLINE and one.against in MAIN:
+            if one.psi == given.psi:
+                found[one.measure + AT_PSI] = one.value
+            if one.psi == 1:
+                found[one.measure] = one.value
     counts = {
         "real_images": int(pictures.trained.sum()),
         "real_photos": sum(
@@ -293,7 +316,7 @@ def write_table(
         row = {key: rounded(value) for key, value in dataclasses.asdict(one).items()}
         row["seeds"] = f"0-{one.generated_images - 1}" if one.generated_images else ""
         row["format"] = f"tensors, {size} px"
-        row["mirroring"] = "training images also mirrored" if one.against.endswith("training images") else "none"
+        row["mirroring"] = "training images also mirrored" if one.measure == "copies" else "none"
         rows.append(row)
     frame = pd.DataFrame(rows)
     for column in ("real_images", "generated_images"):
@@ -303,6 +326,7 @@ def write_table(
     few = swept_images(given)
     protocol = {
         "features": {extractor.title: list(map(str, extractor.settings)) for extractor in asked},
+        "eyes": str(dataset.band(pictures.rows) or "left out: the detector gave no landmarks"),
         "psi": main,
         "seeds": f"0 to {given.evaluate.images - 1}, one image each, constant noise",
         "sweep": f"psi {', '.join(f'{psi:g}' for psi in swept)}; the first {few} seeds",
@@ -310,6 +334,7 @@ def write_table(
         f"images were read from the dataset and scaled (Lanczos)",
         "mirroring": "none; the memorisation check looks at mirrored training images too",
         "training_set": "dataset: the mixture of train.photo_ratio; photo, portrait: all images of the domain",
+        "training_images": hashlib.sha256(np.ascontiguousarray(pictures.training).data).hexdigest()[:16],
         "snapshot": given.snapshot,
         "seed": given.seed,
         "bootstrap_rounds": given.evaluate.resamples,
@@ -350,10 +375,10 @@ def write_sizes(out: Path, sets: Sequence[FeatureSets], given: Given) -> list[Re
     """fid_by_size.csv; returns what the distances extrapolate to."""
     rows: list[dict[str, Any]] = []
     limits = []
-    for one in sets:
+    for one in (one for one in sets if one.space.whole):
         found, limit = measures.by_size(one, settings_of(given))
         limits.append(limit)
-        name = one.extractor.name("frechet")
+        name = one.space.name("frechet")
         rows = rows or [{"images": row["images"]} for row in found]
         for row, values in zip(rows, found, strict=True):
             row |= {name: values["value"], f"{name}_spread": values["spread"]}
@@ -362,65 +387,58 @@ def write_sizes(out: Path, sets: Sequence[FeatureSets], given: Given) -> list[Re
 
 
 def write_nearest(
-    out: Path, sets: Sequence[FeatureSets], hashed: dict[float, Bits], pictures: Pictures, G: Generator, given: Given
+    out: Path, matches: dict[float, Match], pictures: Pictures, G: Generator, given: Given
 ) -> list[Result]:
     """nearest.csv and the pictures of the closest pairs; returns the results about memorising."""
-    psis, bits = psis_of(given)[0], given.max_distance
+    training = pictures.training
     ids = [row["id"] for row, trained in zip(pictures.rows, pictures.trained, strict=True) if trained]
     domains = {row["id"]: row["domain"] for row in pictures.rows}
-    plain, mirrored = hashes.of_all(pictures.training), hashes.of_all(pictures.training[:, :, ::-1])
-    hash_usual = copies.in_hashes(plain, plain, mirrored, held_out=True)
-    hash_found = {psi: copies.in_hashes(hashed[psi], plain, mirrored) for psi in psis}
-    table = [row for psi in psis for row in measures.hash_copying(psi, hash_found[psi], hash_usual, bits)]
-    for one in sets:
-        usual = copies.in_features(one.training, one.training, one.mirrored, held_out=True)
-        found = {psi: copies.in_features(one.generated[psi], one.training, one.mirrored) for psi in psis}
-        table += [row for psi in psis for row in measures.copying(one.extractor, psi, found[psi], usual)]
-    # those of the last extractor go into the files
-    limit = copies.limit(usual)
+    usual = copies.find(training, training, held_out=True)
+    limit = measures.copied_from(usual.score)
 
-    def rows(kind: str, psi: float | None, near: Nearest, by_hash: Nearest) -> list[dict[str, Any]]:
+    def rows(kind: str, psi: float | None, found: Match) -> list[dict[str, Any]]:
         return [
             {
                 "kind": kind,
                 "psi": psi,
                 "seed": n if psi is not None else None,
                 "id": ids[n] if psi is None else None,
-                "nearest": ids[near.index[n]],
-                "nearest_domain": domains[ids[near.index[n]]],
-                "mirrored": int(near.mirrored[n]),
-                "distance": near.distance[n],
-                "ratio": near.ratio[n],
-                "near_copy": int(near.ratio[n] < limit),
-                "hash_nearest": ids[by_hash.index[n]],
-                "hash_mirrored": int(by_hash.mirrored[n]),
-                "hash_distance": int(by_hash.distance[n]),
-                "copy": int(by_hash.distance[n] <= bits),
+                "nearest": ids[found.index[n]],
+                "nearest_domain": domains[ids[found.index[n]]],
+                "score": found.score[n],
+                "form": str(found.form[n]),
+                "copy": int(found.score[n] > limit),
             }
-            for n in range(len(near.index))
+            for n in range(len(found.index))
         ]
 
-    everything = [row for psi in psis for row in rows("generated", psi, found[psi], hash_found[psi])]
-    write_csv(out / "nearest.csv", everything + rows("held-out", None, usual, hash_usual))
+    psis = psis_of(given)[0]
+    everything = [row for psi in psis for row in rows("generated", psi, matches[psi])]
+    write_csv(out / "nearest.csv", everything + rows("held-out", None, usual))
 
     def generated(seed: int) -> Pixels:
         img: Pixels = draw(G, range(seed, seed + 1), 1.0)[0]
         return img
 
-    training, by_hash = pictures.training, hash_found[1.0]
-    show_pairs(out / "closest_pairs.png", generated, training, found[1.0], found[1.0].ratio)
-    show_pairs(out / "closest_by_hash.png", generated, training, by_hash, by_hash.distance)
-    show_pairs(out / "closest_held_out.png", training.__getitem__, training, usual, usual.ratio)
-    return list(dict.fromkeys(table))  # the held-out rows are the same for each psi
+    show_pairs(out / "closest_pairs.png", generated, training, matches[1.0])
+    show_pairs(out / "closest_held_out.png", training.__getitem__, training, usual)
+    return [measures.copying(psi, matches[psi].score, usual.score) for psi in psis] + [
+        measures.copying(None, usual.score, usual.score)
+    ]
 
 
-def show_pairs(path: Path, query: Callable[[int], Pixels], training: Pixels, near: Nearest, key: Features) -> None:
-    """The images with the least `key` in one row, the training images nearest to them below, mirrored if they are."""
-    chosen = [int(n) for n in np.argsort(key, kind="stable")[:PAIRS]]
+def show_pairs(path: Path, query: Callable[[int], Pixels], training: Pixels, found: Match) -> None:
+    """The images with the highest score in one row, below each the training image that it is like, laid over it."""
+    chosen = closest(found.score)
     above = [query(n) for n in chosen]
-    below = [training[near.index[n]][:, :: -1 if near.mirrored[n] else 1] for n in chosen]
+    below = [found.form[n].apply(training[found.index[n]]) for n in chosen]
     side = min(SIDE, training.shape[1])
     images.save_png(path, images.grid(np.stack([images.resize(img, side) for img in above + below]), len(chosen)))
+
+
+def closest(score: Features) -> list[int]:
+    """The images with the highest score, best first."""
+    return [int(n) for n in np.argsort(-score, kind="stable")[:PAIRS]]
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -8,24 +8,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from semireal.metrics import copies, distances, inception, intervals
-from semireal.metrics.copies import Nearest
+from semireal.metrics import blend, distances, inception, intervals
 from semireal.metrics.distances import Features
-from semireal.metrics.extractors import Extractor
-from semireal.metrics.intervals import MAX_IMAGES, Interval, Mask, Pairs
-from semireal.vision import hashes
+from semireal.metrics.extractors import Space
+from semireal.metrics.intervals import MAX_IMAGES, Estimate, Interval, Mask, Pairs
+from semireal.vision import copies
 
 DOMAINS = ("photo", "portrait")
 FEW = 5000  # images; below this KID comes first
 FID_LEAST = 2048  # images; with fewer the covariance of the 2048 features of FID has not even full rank
-LEAST_DOMAIN = 10  # images of a domain that distances to it need
-LEAST_HELD_OUT = 3  # training images that the memorisation check needs
-COARSE = 20  # with fewer training images 5 % of them is no image
-SPREAD_ROUNDS = 50  # resamples where only a standard deviation is wanted, and each one is expensive
+LEAST_DOMAIN = blend.LEAST  # images of a domain that distances to it need
+LEAST_HELD_OUT = 4  # training images that the memorisation check and the kernel distances need
+COMMON = 0.95  # of the training images are less like another one than what is called a copy
+ALIKE = 0.75  # where that is more, copies of which a quarter is replaced are among them
 SIZES, REPEATS = 5, 10  # of the Frechet distance against the number of images
-AXES = 16  # of the blend position; with them held-out photos, portraits and mixtures come out right
 HALVES = 10  # random splits of the training images
+LOGITS = "Inception-v3 of 2015, class logits"
+PERFECT = "a perfect generator"
+JACKKNIFE = f"jackknife of seeds and images in {intervals.GROUPS} groups, for as many images"
 
 
 @dataclass(frozen=True)
@@ -54,20 +56,20 @@ class Result:
 
 @dataclass(frozen=True)
 class FeatureSets:
-    """The features that one extractor gives of the real and the generated images.
+    """The features of one kind, of the real and the generated images.
 
-    real [N, D]: all of the dataset; mirrored [T, D]: the training images, mirrored; generated: psi -> [M, D] of the
-    seeds from 0 on, logits likewise (empty without). domain [N]; trained [N]: which of the N are in the training
-    mixture, T of them.
+    real [N, D]: all of the dataset; generated: psi -> [M, D] of the seeds from 0 on. domain [N]; trained [N]: which of
+    the N are in the training mixture, T of them. logits: psi -> [M, C] class logits, and those of the real images
+    [N, C]; nothing where the network has no classes.
     """
 
-    extractor: Extractor
+    space: Space
     real: Features
-    mirrored: Features
     generated: dict[float, Features]
-    logits: dict[float, Features]
     domain: Sequence[str]
     trained: Mask
+    logits: dict[float, Features]
+    real_logits: Features | None
 
     @property
     def training(self) -> Features:
@@ -97,185 +99,151 @@ class Settings:
 
 def at_psi(sets: FeatureSets, psi: float, settings: Settings) -> list[Result]:
     """All metrics of the images of one psi: against the training mixture, and against each domain."""
-    pairs = _pairs(sets, psi)
-    found = _distances(sets, psi, "dataset", pairs, settings) + _neighbourhood(sets, psi, settings)
-    found.append(_diversity(sets, psi, settings))
+    found = [_kernel(sets, psi, "dataset", settings)]
+    if not sets.space.whole:
+        return found
+    if min(sets.trained.sum(), len(sets.generated[psi])) < FEW:
+        found.append(_frechet(sets, psi, "dataset", settings))
+    else:
+        found.insert(0, _frechet(sets, psi, "dataset", settings))
+    found += _neighbourhood(sets, psi, settings)
     for domain in DOMAINS:
         if sets.members(domain).sum() >= LEAST_DOMAIN:
-            found += _distances(sets, psi, domain, pairs, settings)
+            found += [_kernel(sets, psi, domain, settings), _frechet(sets, psi, domain, settings)]
     found += _blend(sets, psi, settings)
-    if psi in sets.logits:
-        found.append(_score(sets, psi, settings))
+    if sets.logits:
+        found.append(_score(sets, psi))
     return found
 
 
-def kernel(extractor: Extractor, real: Features, generated: Features) -> tuple[float, float | None, str]:
+def kernel(space: Space, real: Features, generated: Features) -> tuple[float, float | None, str]:
     """Kernel distance, its spread over subsets, and how it was computed: KID as published, or of all pairs."""
-    if extractor.suffix:
-        x, y = (features[:MAX_IMAGES].astype(np.float64) for features in (real, generated))
-        return distances.kernel(x, y), None, "all pairs"
+    if space.suffix:
+        pairs = space.kernel(real[:MAX_IMAGES], generated[:MAX_IMAGES])
+        ones = (np.ones((1, len(table))) for table in (pairs.real, pairs.generated))
+        return float(pairs.kernel(*ones)[0]), None, "all pairs"
     mean, spread = inception.kid(real, generated)
     size = inception.subset_size(len(real), len(generated))
     return mean, spread, f"mean of {inception.SUBSETS} subsets of {size}"
 
 
-def precision_recall(extractor: Extractor, real: Features, generated: Features, k: int) -> tuple[float, float]:
+def precision_recall(space: Space, real: Features, generated: Features, k: int) -> tuple[float, float]:
     """Precision and recall: torch-fidelity's on the published features."""
-    if extractor.suffix:
+    if space.suffix:
         return distances.precision_recall(real, generated, k)
     return inception.precision_recall(real, generated, k)
 
 
-def _distances(sets: FeatureSets, psi: float, against: str, pairs: Pairs, settings: Settings) -> list[Result]:
-    e, rng = sets.extractor, settings.rng()
-    members = sets.members(against)
-    real, generated = sets.real[members], sets.generated[psi]
-    value, spread, how = kernel(e, real, generated)
-    kernels = pairs.kernel(
-        intervals.weights(members[: len(pairs.real)], settings.rounds, rng), _weights_of_generated(pairs, settings, rng)
-    )
-    x, y = real.astype(np.float64), generated.astype(np.float64)
-    frechet = distances.frechet(x, y)
-    others = intervals.resampled(distances.frechet, x, y, SPREAD_ROUNDS, rng)
-    about: dict[str, Any] = {
-        "features": e.title,
+def _about(sets: FeatureSets, psi: float | None, against: str) -> dict[str, Any]:
+    return {
+        "features": sets.space.title,
         "against": against,
         "psi": psi,
-        "real_images": len(real),
-        "generated_images": len(generated),
+        "real_images": int(sets.members(against).sum()),
+        "generated_images": len(sets.generated[psi]) if psi is not None else None,
     }
+
+
+def _kernel(sets: FeatureSets, psi: float, against: str, settings: Settings) -> Result:
+    real, generated = sets.real[sets.members(against)], sets.generated[psi]
+    value, spread, how = kernel(sets.space, real, generated)
+    pairs = sets.space.kernel(real[:MAX_IMAGES], generated[:MAX_IMAGES])
+    found = intervals.kernel(pairs, np.ones(len(pairs.real), dtype=bool), settings.rng())
+    # around the published mean over subsets, where there is one
+    around = Estimate(value, value + found.low - found.value, value + found.high - found.value)
+    return Result(
+        sets.space.name("kernel"),
+        **_estimate(around, JACKKNIFE),
+        **_about(sets, psi, against),
+        spread=spread,
+        settings=how,
+    )
+
+
+def _frechet(sets: FeatureSets, psi: float, against: str, settings: Settings) -> Result:
+    space = sets.space
+    real, generated = (
+        features.astype(np.float64) for features in (sets.real[sets.members(against)], sets.generated[psi])
+    )
     least = min(len(real), len(generated))
-    biased = f"biased upwards: {least} images, fewer than {FID_LEAST}; read {e.name('kernel')}"
-    found = [
-        Result(
-            e.name("kernel"),
-            value,
-            **about,
-            **_interval(intervals.percentiles(kernels[1:]), _bootstrap(settings)),
-            spread=spread,
-            settings=how,
-        ),
-        Result(
-            e.name("frechet"),
-            frechet,
-            **about,
-            **_interval(
-                intervals.normal(frechet, others),
-                f"1.96 standard deviations, bootstrap of seeds and images, {SPREAD_ROUNDS} rounds; without the bias",
-            ),
-            warning=biased if not e.suffix and least < FID_LEAST else "",
-        ),
-    ]
-    return found if least < FEW else found[::-1]
+    biased = f"biased upwards: {least} images, fewer than {FID_LEAST}; read {space.name('kernel')}"
+    return Result(
+        space.name("frechet"),
+        **_estimate(intervals.frechet(real, generated, settings.rng()), JACKKNIFE),
+        **_about(sets, psi, against),
+        warning=biased if not space.suffix and least < FID_LEAST else "",
+    )
 
 
 def _neighbourhood(sets: FeatureSets, psi: float, settings: Settings) -> list[Result]:
-    """Precision, recall, density and coverage against the training mixture."""
-    e, k, rng = sets.extractor, settings.neighbours, settings.rng()
-    real, generated = sets.training, sets.generated[psi]
-    about: dict[str, Any] = {
-        "features": e.title,
-        "against": "dataset",
-        "psi": psi,
-        "real_images": len(real),
-        "generated_images": len(generated),
-        "settings": f"{k} neighbours",
-    }
-    precision, recall = precision_recall(e, real, generated, k)
-    densities, coverage = distances.density_coverage(real.astype(np.float64), generated.astype(np.float64), k)
-    resampled = [densities[rng.integers(0, len(generated), len(generated))].mean() for _ in range(settings.rounds)]
-    bootstrap = _interval(
-        intervals.percentiles(np.array(resampled)), f"bootstrap of seeds, {settings.rounds} rounds, images fixed"
+    """Precision, recall, density, coverage and diversity against the training mixture."""
+    real, generated = (x[:MAX_IMAGES].astype(np.float64) for x in (sets.training, sets.generated[psi]))
+    pairs, rng = intervals.tables(real, generated), settings.rng()
+    found = intervals.neighbourhood(pairs, settings.neighbours, rng)
+    # as published, where there is something published
+    values = precision_recall(sets.space, sets.training, sets.generated[psi], settings.neighbours)
+    found = found._replace(
+        **{
+            name: getattr(found, name)._replace(value=value)
+            for name, value in zip(("precision", "recall"), values, strict=True)
+        }
     )
-    return [
-        Result(e.name("precision"), precision, **about, **_share(precision, len(generated), "seeds, images fixed")),
-        Result(e.name("recall"), recall, **about, **_share(recall, len(real), "images, seeds fixed")),
-        Result(e.name("density"), float(densities.mean()), **about, **bootstrap),
-        Result(e.name("coverage"), coverage, **about, **_share(coverage, len(real), "images, seeds fixed")),
+    about = _about(sets, psi, "dataset") | {"settings": f"{settings.neighbours} neighbours"}
+    rows = [
+        Result(sets.space.name(name), **_estimate(estimate, JACKKNIFE), **about)
+        for name, estimate in zip(found._fields, found, strict=True)
     ]
+    return [*rows, *_diversity(sets, psi, pairs, settings)]
 
 
-def _diversity(sets: FeatureSets, psi: float, settings: Settings) -> Result:
+def _diversity(sets: FeatureSets, psi: float, pairs: Pairs, settings: Settings) -> list[Result]:
     rng = settings.rng()
-    real, generated = sets.training[:MAX_IMAGES].astype(np.float64), sets.generated[psi][:MAX_IMAGES].astype(np.float64)
-    pairs = Pairs.of(distances.distances, real, generated)
-    images = intervals.weights(np.ones(len(real), dtype=bool), settings.rounds, rng)
+    images = intervals.weights(np.ones(len(pairs.real), dtype=bool), settings.rounds, rng)
     varied = pairs.among_generated(_weights_of_generated(pairs, settings, rng))
-    relative = varied / np.maximum(pairs.among_real(images), 1e-12)
-    return Result(
-        sets.extractor.name("diversity"),
-        float(relative[0]),
-        features=sets.extractor.title,
-        against="dataset",
-        psi=psi,
-        real_images=len(sets.training),
-        generated_images=len(sets.generated[psi]),
-        **_interval(intervals.percentiles(relative[1:]), _bootstrap(settings)),
-        settings="mean pairwise distance, relative to that of the training images",
-    )
-
-
-def _blend(sets: FeatureSets, psi: float, settings: Settings) -> list[Result]:
-    """The blend position; none where a domain has too few images, or the domains cannot be told apart.
-
-    Measured along the main axes of the features of the real images, each scaled to variance 1: in the raw features
-    brightness and the like drown what tells a photo from a painting. More axes than images / 8 are noise.
-    """
-    photo, portrait = (sets.members(domain) for domain in DOMAINS)
-    if min(photo.sum(), portrait.sum()) < LEAST_DOMAIN:
+    relative = distances.relative(varied, pairs.among_real(images))
+    if not np.isfinite(relative).all():  # all training images are one and the same
         return []
-    rng = settings.rng()
-    real, generated = whitened(sets.real[:MAX_IMAGES], sets.generated[psi][:MAX_IMAGES])
-    pairs = Pairs.of(lambda a, b: a @ b.T, real, generated)
-    photos, portraits = (
-        intervals.weights(domain[: len(pairs.real)], settings.rounds, rng) for domain in (photo, portrait)
-    )
-    if intervals.percentiles(pairs.apart(photos, portraits)[1:])[0] <= 0:
-        return []
-    at = pairs.blend(photos, portraits, _weights_of_generated(pairs, settings, rng))
-    raw = float(at[0])
     return [
         Result(
-            sets.extractor.name("blend"),
-            _unit(raw),
-            features=sets.extractor.title,
-            against="photo and portrait",
-            psi=psi,
-            real_images=int(photo.sum() + portrait.sum()),
-            generated_images=len(sets.generated[psi]),
-            **_interval(intervals.percentiles(np.clip(at[1:], 0, 1)), _bootstrap(settings)),
-            settings="0: as the portraits, 1: as the photos",
-            warning="" if raw == _unit(raw) else f"{raw:.2f} at psi = {psi:g}, cut to 0..1: not between the domains",
+            sets.space.name("diversity"),
+            float(relative[0]),
+            **_about(sets, psi, "dataset"),
+            **_interval(intervals.percentiles(relative[1:]), _bootstrap(settings)),
+            settings="mean pairwise distance, relative to that of the training images",
         )
     ]
 
 
-def whitened(real: Features, generated: Features) -> tuple[Features, Features]:
-    """Both along the main axes of the real features, in units in which the real ones have variance 1."""
-    mean = real.mean(axis=0, dtype=np.float64)
-    centred = real - mean
-    axes = max(1, min(AXES, len(real) // 8))
-    _, spread, turn = np.linalg.svd(centred, full_matrices=False)
-    scaled = turn[:axes].T / np.maximum(spread[:axes, None].T / np.sqrt(len(real)), 1e-12)
-    return centred @ scaled, (generated - mean) @ scaled
+def _blend(sets: FeatureSets, psi: float, settings: Settings) -> list[Result]:
+    """The blend position; none where a domain has too few images, or the domains cannot be told apart."""
+    photo, portrait = (sets.members(domain) for domain in DOMAINS)
+    found = blend.blend(sets.real, photo, portrait, sets.generated[psi], settings.rounds, settings.rng())
+    if found is None:
+        return []
+    far = f"neither photo nor portrait nor between them: {found.off:.2f} away, in distances between the two"
+    about = _about(sets, psi, "dataset") | {
+        "against": "photo and portrait",
+        "real_images": int(photo.sum() + portrait.sum()),
+    }
+    return [
+        Result(
+            sets.space.name("blend"),
+            found.value,
+            **about,
+            **_interval((found.low, found.high), _bootstrap(settings)),
+            settings=f"0: as the portraits, 1: as the photos; {found.off:.2f} away from there",
+            warning=f"at psi = {psi:g} {far}" if found.neither else "",
+        )
+    ]
 
 
-def _score(sets: FeatureSets, psi: float, settings: Settings) -> Result:
-    logits, rng = sets.logits[psi], settings.rng()
-    mean, spread = inception.score(logits)
-    others = [inception.score(logits[rng.integers(0, len(logits), len(logits))])[0] for _ in range(SPREAD_ROUNDS)]
+def _score(sets: FeatureSets, psi: float) -> Result:
+    logits = sets.logits[psi]
     return Result(
         "inception_score",
-        mean,
-        features="Inception-v3 of 2015, class logits",
-        against="",
-        psi=psi,
-        generated_images=len(logits),
-        **_interval(
-            intervals.normal(mean, np.array(others)),
-            f"1.96 standard deviations, bootstrap of seeds, {SPREAD_ROUNDS} rounds; without the bias",
-        ),
-        spread=spread,
+        **_estimate(intervals.score(logits), JACKKNIFE),
+        **_about(sets, psi, "dataset") | {"features": LOGITS, "against": "", "real_images": None},
+        spread=inception.score(logits)[1],
         settings=f"mean of {inception.SPLITS} splits",
         warning=f"biased downwards: {len(logits)} images in {inception.SPLITS} splits" if len(logits) < FEW else "",
     )
@@ -284,29 +252,48 @@ def _score(sets: FeatureSets, psi: float, settings: Settings) -> Result:
 # --- how much of a distance is the number of images ----------------------------------------------------------------
 
 
-def real_halves(sets: FeatureSets, settings: Settings) -> list[Result]:
-    """Distances between two random halves of the training images: what a perfect generator of that many would get."""
-    e, rng = sets.extractor, settings.rng()
+def perfect(sets: FeatureSets, settings: Settings) -> list[Result]:
+    """What a perfect generator would get: distances between random halves of the training images, and what depends on
+    the number of images for as many generated ones as there are.
+    """
     real = sets.training.astype(np.float64)
     half = len(real) // 2
     if half < 2:
         return []
-    splits = [rng.permutation(len(real)) for _ in range(HALVES)]
-    halves = [(real[order[:half]], real[order[half : 2 * half]]) for order in splits]
-    kernels = [distances.kernel(x[:MAX_IMAGES], y[:MAX_IMAGES]) for x, y in halves]
-    frechets = [distances.frechet(x, y) for x, y in halves]
-    return [
+    rng, space = settings.rng(), sets.space
+    pairs = space.kernel(real[:MAX_IMAGES], real[:0])
+    halves = [_between_halves(pairs.real, rng.permutation(len(pairs.real))) for _ in range(HALVES)]
+    about: dict[str, Any] = {"features": space.title, "real_images": len(real)}
+    found = [
         Result(
-            e.name(kind),
-            float(np.mean(values)),
-            features=e.title,
+            space.name("kernel"),
+            float(np.mean(halves)),
+            features=space.title,
             against="real halves",
             real_images=half,
-            spread=float(np.std(values)),
+            spread=float(np.std(halves)),
             settings=f"mean of {HALVES} random splits",
         )
-        for kind, values in (("kernel", kernels), ("frechet", frechets))
     ]
+    generated = len(sets.generated[1.0])
+    expected = distances.perfect_frechet(real, generated, settings.rng()) if space.whole else np.nan
+    if np.isfinite(expected):
+        how = f"what {generated} images of a perfect generator would get, from parts of the training images"
+        found.append(Result(space.name("frechet"), expected, against=PERFECT, settings=how, **about))
+    if sets.real_logits is not None and len(real) >= inception.SPLITS:
+        value, spread = inception.score(sets.real_logits[sets.trained])
+        how = f"of the training images themselves; mean of {inception.SPLITS} splits"
+        about["features"] = LOGITS
+        found.append(Result("inception_score", value, against=PERFECT, spread=spread, settings=how, **about))
+    return found
+
+
+def _between_halves(table: Features, order: NDArray[np.intp]) -> float:
+    """Kernel distance of the first and the second half of images in an order, from the table of all pairs."""
+    first, second = np.array_split(order, 2)
+    parts = [table[np.ix_(a, b)] for a, b in ((first, first), (second, second), (first, second))]
+    ones = (np.ones((1, len(half))) for half in (first, second))
+    return float(Pairs(*parts).kernel(*ones)[0])
 
 
 def by_size(sets: FeatureSets, settings: Settings) -> tuple[list[dict[str, float]], Result]:
@@ -315,7 +302,7 @@ def by_size(sets: FeatureSets, settings: Settings) -> tuple[list[dict[str, float
     Rows: images, value, spread over REPEATS random orders. The bias is about linear in 1 / images, so a line gives
     the value for endlessly many (Chong and Forsyth 2020). The real images stay as they are.
     """
-    e, rng = sets.extractor, settings.rng()
+    e, rng = sets.space, settings.rng()
     real, generated = sets.training.astype(np.float64), sets.generated[1.0].astype(np.float64)
     inverse = np.linspace(4 / len(generated), 1 / len(generated), SIZES)
     sizes = sorted({max(2, round(1 / x)) for x in inverse})
@@ -350,91 +337,49 @@ def by_size(sets: FeatureSets, settings: Settings) -> tuple[list[dict[str, float
 
 def sweep(sets: FeatureSets, psis: Sequence[float], images: int, k: int) -> Iterator[dict[str, float]]:
     """Quality against variety: for each psi the metrics of the first `images` seeds, by name."""
-    e, real = sets.extractor, sets.training
+    space, real = sets.space, sets.training
     own = distances.mean_distance(real[:MAX_IMAGES].astype(np.float64))
     for psi in psis:
         generated = sets.generated[psi][:images]
-        precision, recall = precision_recall(e, real, generated, k)
-        x, y = real.astype(np.float64), generated.astype(np.float64)
-        values = {
-            "kernel": kernel(e, real, generated)[0],
-            "frechet": distances.frechet(x, y),
-            "precision": precision,
-            "recall": recall,
-            "diversity": distances.mean_distance(y[:MAX_IMAGES]) / max(own, 1e-12),
-        }
-        yield {e.name(kind): value for kind, value in values.items()}
+        values = {"kernel": kernel(space, real, generated)[0]}
+        if space.whole:
+            x, y = real.astype(np.float64), generated.astype(np.float64)
+            values["frechet"] = distances.frechet(x, y)
+            values["precision"], values["recall"] = precision_recall(space, real, generated, k)
+            values["diversity"] = float(distances.relative(distances.mean_distance(y[:MAX_IMAGES]), own))
+        yield {space.name(kind): value for kind, value in values.items()}
 
 
-def copying(e: Extractor, psi: float, generated: Nearest, held_out: Nearest) -> list[Result]:
-    """How near the generated images are to the training images, and how near these are to each other."""
-    limit = copies.limit(held_out)
-    share, usual = float((generated.ratio < limit).mean()), float((held_out.ratio < limit).mean())
-    n, m = len(held_out.ratio), len(generated.ratio)
-    about: dict[str, Any] = {"features": e.title, "real_images": n}
-    how = f"nearest training image nearer, relative to the next {copies.NEXT}, than for 95 % of the held-out images"
-    coarse = f"only {n} training images to tell what is near" if n < COARSE else ""
-    relative = float(np.median(generated.distance) / max(float(np.median(held_out.distance)), 1e-12))
-    return [
-        Result(
-            e.name("near_copies"),
-            share,
-            against="training images",
-            psi=psi,
-            generated_images=m,
-            settings=how,
-            warning=coarse,
-            **about,
-            **_share(share, m, "seeds"),
-        ),
-        Result(
-            e.name("near_copies"),
-            usual,
-            against="held-out training images",
-            settings=how,
-            warning=coarse,
-            **about,
-            **_share(usual, n, "images"),
-        ),
-        Result(
-            e.name("nearest_distance"),
-            relative,
-            against="training images",
-            psi=psi,
-            generated_images=m,
-            settings="median distance to the nearest, relative to that of the held-out images",
-            **about,
-        ),
-    ]
+def copied_from(held_out: Features) -> float:
+    """The score from which on an image is called a copy: higher where the training images are alike themselves.
+
+    held_out: how much each of them is like another one. At most 1 - COMMON of new pictures of the same kind are called
+    copies.
+    """
+    return max(copies.LIMIT, float(np.quantile(held_out, COMMON)))
 
 
-def hash_copying(psi: float, generated: Nearest, held_out: Nearest, bits: int) -> list[Result]:
-    """Share of the generated images that stage dedupe would call duplicates of a training image."""
-    rows = []
-    for against, found, at in (("training images", generated, psi), ("held-out training images", held_out, None)):
-        share = float((found.distance <= bits).mean())
-        rows.append(
-            Result(
-                "copies",
-                share,
-                features=f"perceptual hash, {hashes.BITS} bits",
-                against=against,
-                psi=at,
-                real_images=len(held_out.distance),
-                generated_images=len(generated.distance) if at is not None else None,
-                settings=f"at most {bits} bits apart",
-                **_share(share, len(found.distance), "seeds" if at is not None else "images"),
-            )
-        )
-    return rows
+def copying(psi: float | None, scores: Features, held_out: Features) -> Result:
+    """Share of the generated images that are copies of a training image; psi None: of these among each other."""
+    limit = copied_from(held_out)
+    share = float((scores > limit).mean())
+    return Result(
+        "copies",
+        share,
+        features="pictures laid over each other",
+        against="training images" if psi is not None else "held-out training images",
+        psi=psi,
+        real_images=len(held_out),
+        generated_images=len(scores) if psi is not None else None,
+        settings=f"more than {limit:.2f} alike, mirrored, turned, zoomed or in part",
+        warning=f"the training images are alike themselves, so copies in part are missed (limit {limit:.2f})"
+        if limit > ALIKE and psi is not None
+        else "",
+        **_share(share, len(scores), "seeds" if psi is not None else "images"),
+    )
 
 
 # --- helpers -------------------------------------------------------------------------------------------------------
-
-
-def _pairs(sets: FeatureSets, psi: float) -> Pairs:
-    real, generated = sets.real[:MAX_IMAGES].astype(np.float64), sets.generated[psi][:MAX_IMAGES].astype(np.float64)
-    return Pairs.of(distances.cubic, real, generated)
 
 
 def _weights_of_generated(pairs: Pairs, settings: Settings, rng: np.random.Generator) -> Features:
@@ -445,13 +390,16 @@ def _bootstrap(settings: Settings) -> str:
     return f"bootstrap of seeds and images, {settings.rounds} rounds"
 
 
+def _estimate(estimate: Estimate, how: str) -> dict[str, Any]:
+    """A value with its interval; without one where there are too few images to tell."""
+    if np.isnan(estimate.low):
+        return {"value": estimate.value}
+    return {"value": estimate.value} | _interval((estimate.low, estimate.high), how)
+
+
 def _interval(interval: Interval, how: str) -> dict[str, Any]:
     return {"low": interval[0], "high": interval[1], "interval": how}
 
 
 def _share(share: float, n: int, what: str) -> dict[str, Any]:
     return _interval(intervals.wilson(share, n), f"Wilson interval of {n} {what}")
-
-
-def _unit(value: float) -> float:
-    return min(max(value, 0.0), 1.0)

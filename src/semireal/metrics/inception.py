@@ -5,7 +5,6 @@ torch-fidelity is imported only where they are asked for: everything else works 
 
 import functools
 import importlib.util
-import os
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +30,12 @@ def find(given: str | None) -> Path | None:
 
     `download` takes the file that $SEMIREAL_INCEPTION names, or the cache, or the network.
     """
-    if given is None:
-        return None
-    if importlib.util.find_spec("torch_fidelity") is None:
+    if given is not None and importlib.util.find_spec("torch_fidelity") is None:
         raise UserError(
             "evaluate.inception: torch-fidelity is not installed. `pip install torch-fidelity`, or set it to null to "
             "leave out fid, kid and inception_score"
         )
-    if given != "download":
-        return weights.check(Path(given), weights.INCEPTION, "evaluate.inception")
-    local = os.environ.get(ENV)
-    return weights.check(Path(local), weights.INCEPTION, f"${ENV}") if local else weights.find(weights.INCEPTION)
+    return weights.asked(given, "evaluate.inception", ENV, weights.INCEPTION)
 
 
 def version() -> str:

@@ -23,6 +23,8 @@ class Evaluate:
     inception: str | None = param()
     """2015 Inception weights for fid, kid and inception_score: a path, `download` (or what $SEMIREAL_INCEPTION names),
     or null = leave them out"""
+    dinov2: str | None = param()
+    """DINOv2 weights for fd_dinov2 and kd_dinov2: a path, `download` (or what $SEMIREAL_DINOV2 names), or null"""
 
     def __post_init__(self) -> None:
         if self.neighbours >= self.images:

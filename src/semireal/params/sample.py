@@ -10,7 +10,7 @@ class Sample:
     """The pictures to look at."""
 
     snapshot: str = param(choices=("last", "best"))
-    """generator: the last, or that with the least snapshot_kernel_r64"""
+    """generator: the last, or the best, as train.monitor chooses"""
     psi: float = param(low=-2, high=2)
     """truncation: 0 = the average face, 1 = as trained"""
     seeds: int = param(low=1, high=100000)

@@ -6,6 +6,7 @@ from semireal.errors import UserError
 from semireal.schema import param
 
 PRECISIONS = ("float32", "bfloat16", "float16")
+MONITORS = ("looks", "inception")
 GROUP = 4  # images of which the discriminator compares the statistics (minibatch standard deviation)
 
 
@@ -59,6 +60,9 @@ class Train:
     """ADA: also turn by 90 degrees; not for faces"""
     snapshot_epochs: int = param(low=1)
     """epochs between sample grids and measurements"""
+    monitor: str = param(choices=MONITORS)
+    """what chooses the best snapshot: looks = whole, layout and eyes, with what comes with the installation; inception
+    = the kernel distance on the 2015 Inception, whose weights are found as by evaluate.inception = download"""
     patience: int | None = param(low=1)
     """stop after so many measurements without a better one; null = never"""
     init: str = param()

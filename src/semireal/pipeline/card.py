@@ -48,8 +48,8 @@ LIMITS = """\
   surroundings, and repeats what they have too much of. With few images it may come close to single ones of them.
 - The pictures are of no real person; where photos of people were trained on, some may resemble them.
 - psi between 0.5 and 0.7 gives the cleanest pictures; at 1 they vary most and more of them fail.
-- The metrics compare with the training images, on features of this project (`_r64`): they rank networks of this
-  project, and cannot be compared with FID values of others.
+- The metrics compare with the training images; those whose names have an ending (`_whole`, `_layout`, `_eyes`) are on
+  features of this project: they rank networks of this project, and cannot be compared with FID values of others.
 - Whether the pictures may be used depends on the licences above and on the law where you are; this card is no licence.
 """
 

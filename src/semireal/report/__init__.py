@@ -10,7 +10,7 @@ import jinja2
 
 from semireal.files import write_atomic
 from semireal.published import REPORT
-from semireal.report import charts, pictures, tables
+from semireal.report import charts, differences, pictures, tables
 from semireal.report.experiment import Experiment
 
 PAGE = Path(__file__).with_name("page.html")
@@ -31,6 +31,10 @@ def write(path: Path, experiments: Sequence[Experiment]) -> None:
         title=", ".join(dict.fromkeys(one.title for one in experiments)),
         headline=tables.headline,
         measures=tables.measures(experiments),
+        columns=tables.columns(experiments),
+        differences=differences.between,
+        same_images=differences.same_images,
+        pairs=tables.pairs,
         published={name: one for name, one in REPORT.items() if name in {each.name for each in experiments}},
         comparable=tables.comparable,
         funnel=tables.funnel,

@@ -1,5 +1,6 @@
 """Curves as SVG inside the page: they take its colours, light or dark, and stay sharp on any screen."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from semireal import paths
+from semireal.figures import DISTANCES
 from semireal.report.experiment import Experiment, Table
 
 WIDTH, HEIGHT = 420, 210  # of the drawing's own units; the page scales it
@@ -24,28 +26,37 @@ class Curve:
 
 
 def curves(experiment: Experiment) -> list[Markup]:
-    """Losses over the epochs, and the kernel distance of the snapshots with the chosen one marked."""
+    """Losses over the epochs, and the distances of the snapshots with the chosen one marked."""
     history = experiment.table(paths.TRAINING / "history.csv")
     losses = [
         Curve(name, _points(history, "epoch", f"loss_{key}"))
         for key, name in (("g", "generator"), ("d", "discriminator"))
     ]
-    kernel = _points(history, "epoch", "snapshot_kernel_r64")
+    seen = [Curve(name, _points(history, "epoch", f"snapshot_{name}")) for name in DISTANCES]
     best = experiment.json(paths.TRAINING / "report.json").get("best_epoch")
     chosen = best if experiment.given.snapshot == "best" else (history[-1]["epoch"] if history else None)
-    mark = next(((point, f"used: epoch {chosen}") for point in kernel if chosen and point[0] == float(chosen)), None)
+    marks = [point for point in seen[0].points if chosen and point[0] == float(chosen)]
+    seen[0] = dataclasses.replace(seen[0], mark=(marks[0], f"used: epoch {chosen}") if marks else None)
     return [
         chart("loss", "epoch (1000 images)", losses),
-        chart("kernel distance (R64) of the snapshots", "epoch", [Curve("", kernel, mark)]),
+        chart("distance of the snapshots", "epoch", seen),
     ]
 
 
 def sweep(experiment: Experiment) -> list[Markup]:
-    """Quality against variety over psi."""
+    """Quality against variety over psi, and the distances; the psi of the samples is marked."""
     rows = experiment.table(paths.EVALUATION / "psi_sweep.csv")
-    offline = "" if rows and "precision" in rows[0] else "_r64"
-    lines = [Curve(name, _points(rows, "psi", name + offline)) for name in ("precision", "recall", "diversity")]
-    return [chart("share, or 1 = as the training images", "\N{GREEK SMALL LETTER PSI}", lines)]
+    offline = "" if rows and "precision" in rows[0] else "_whole"
+    shares = [Curve(name, _points(rows, "psi", name + offline)) for name in ("precision", "recall", "diversity")]
+    seen = [Curve(name, _points(rows, "psi", f"distance_{name}")) for name in DISTANCES]
+    psi = experiment.given.psi
+    for lines in (shares, seen):
+        marks = [point for point in lines[0].points if point[0] == psi]
+        lines[0] = dataclasses.replace(lines[0], mark=(marks[0], "sample.psi") if marks else None)
+    return [
+        chart("share, or 1 = as the training images", "\N{GREEK SMALL LETTER PSI}", shares),
+        chart("distance", "\N{GREEK SMALL LETTER PSI}", seen),
+    ]
 
 
 def _points(rows: Table, x: str, y: str) -> Points:
@@ -53,7 +64,8 @@ def _points(rows: Table, x: str, y: str) -> Points:
 
 
 def chart(y_label: str, x_label: str, lines: Sequence[Curve]) -> Markup:
-    """Lines with axes; empty if there is nothing to draw."""
+    """Lines with axes, those without points left out; empty if there is nothing to draw."""
+    lines = [line for line in lines if line.points]
     points = [point for line in lines for point in line.points]
     if not points:
         return Markup("")

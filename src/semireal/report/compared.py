@@ -14,7 +14,7 @@ def run(names: Sequence[str], out: Path) -> None:
     """Write the page about experiments, branches, tags or `workspace`; about the workspace and all experiments of HEAD
     without names. Raises UserError where one has no results.
     """
-    found = [load(_files(name), "" if name == WORKSPACE else name) for name in names] or _all(Path())
+    found = [one(name) for name in names] or everything()
     out.parent.mkdir(parents=True, exist_ok=True)
     report.write(out, found)
     stage.say(f"{out}: {', '.join(one.label or one.title for one in found)}")
@@ -24,21 +24,26 @@ def _files(name: str) -> Files:
     return Workspace(Path()) if name == WORKSPACE else Revision(Path(), name)
 
 
-def _all(root: Path) -> list[Experiment]:
+def one(name: str) -> Experiment:
+    """An experiment, branch, tag or the workspace; raises UserError where it has no results."""
+    return load(_files(name), "" if name == WORKSPACE else name)
+
+
+def everything() -> list[Experiment]:
     """The workspace, if it has results, and the experiments of HEAD; one of two with equal parameters."""
     from dvc.repo import Repo
 
-    with Repo(str(root)) as repo:
+    with Repo(".") as repo:
         names = [name for name, _ in repo.experiments.ls().get(repo.scm.get_rev(), [])]
     found: list[Experiment] = []
     for name in [WORKSPACE, *sorted(names)]:
         try:
-            one = load(_files(name), "" if name == WORKSPACE else name)
+            other = one(name)
         except UserError as error:  # such as a run that failed
             stage.say(f"left out: {error}")
             continue
-        if one.params not in [other.params for other in found]:
-            found.append(one)
+        if other.params not in [each.params for each in found]:
+            found.append(other)
     if not found:
         raise UserError("no experiment with results. Run `dvc repro` or `dvc exp run` first")
     return found

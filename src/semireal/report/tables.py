@@ -1,17 +1,17 @@
 """The numbers of the report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from semireal import paths
 from semireal.curate import funnel as steps
 from semireal.report.experiment import Experiment
 
-# metric -> its name for people, and what is good; the same for the offline features, whose names end in _r64
+# metric -> its name for people, and what is good; the same on other features, whose names have an ending
 NAMES = {
     "kid": ("KID", "less is better"),
-    "kernel": ("Kernel distance", "less is better"),
+    "distance": ("Distance", "less is better; 0: as the training images"),
     "fid": ("FID", "less is better"),
     "frechet": ("Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance", "less is better"),
     "inception_score": ("Inception Score", "more is better"),
@@ -21,28 +21,45 @@ NAMES = {
     "coverage": ("Coverage", "variety; share of training images with a sample nearby"),
     "diversity": ("Diversity", "1: as varied as the training images"),
     "blend": ("Blend", "0: as the portraits, 1: as the photos"),
-    "copies": ("Copies", "share of samples with the perceptual hash of a training image"),
-    "near_copies": ("Near copies", "share of samples unusually near to a training image"),
-    "nearest_distance": ("Distance to the nearest", "1: as between training images"),
+    "fd_dinov2": ("FD (DINOv2)", "less is better"),
+    "kd_dinov2": ("KD (DINOv2)", "less is better"),
+    "copies": ("Copies", "share of samples that are a training image, mirrored, turned, cut or mixed"),
     "fid_extrapolated": ("FID, extrapolated", "to endless samples"),
     "frechet_extrapolated": ("Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet distance, extrapolated", "to endless samples"),
     "yield": ("Yield", "share of the raw images that reached the dataset"),
     "face_rate": ("Faces", "share of samples with a face that a detector finds"),
 }
-OFFLINE = "_r64"
-CARDS = ("kid", "fid", "inception_score", "precision", "recall", "blend", "yield", "face_rate")
-STAND_INS = {"kid": "kernel", "fid": "frechet"}
+FEATURES = {"whole": "the whole", "layout": "the layout", "eyes": "the eyes", "colour": "colour", "dinov2": "DINOv2"}
+OFFLINE = "_whole"
+CARDS = (
+    *("kid", "distance_eyes", "distance_layout", "fid", "inception_score", "precision", "recall", "blend", "copies"),
+    *("yield", "face_rate"),
+)
+PAIRS = 10  # as in closest_pairs.png
+STAND_INS = {"kid": "distance", "fid": "frechet"}
+AGAINST = {"dataset": "", "photo": "against the photos", "portrait": "against the portraits"}
 
 
-@dataclass
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of metrics: an experiment at a psi. place: of the experiment among all."""
+
+    place: int
+    psi: float
+
+
+@dataclass(frozen=True)
 class Line:
-    """A row of the table of metrics: what was measured, and a cell per experiment (None = not measured)."""
+    """A row of the table of metrics: what was measured, and a cell per column (None = not measured).
+
+    main: against the training mixture.
+    """
 
     name: str
     hint: str
     about: str
     main: bool
-    cells: list[dict[str, Any] | None] = field(default_factory=list)
+    cells: list[dict[str, Any] | None]
 
 
 def number(value: Any) -> str:
@@ -56,10 +73,14 @@ def number(value: Any) -> str:
 
 
 def named(metric: str) -> tuple[str, str]:
-    """Name and hint of a metric; offline features are said so."""
-    offline = metric.replace(OFFLINE, "")
-    name, hint = NAMES.get(offline, (offline.replace("_", " "), ""))
-    return (f"{name} (R64)" if offline != metric else name), hint
+    """Name and hint of a metric, with the features that it is taken on."""
+    if metric in NAMES:
+        return NAMES[metric]
+    for ending, features in FEATURES.items():
+        if f"_{ending}" in metric:
+            name, hint = named(metric.replace(f"_{ending}", ""))
+            return f"{name}: {features}", hint
+    return metric.replace("_", " "), ""
 
 
 def headline(experiment: Experiment) -> list[tuple[str, str, str]]:
@@ -75,28 +96,44 @@ def headline(experiment: Experiment) -> list[tuple[str, str, str]]:
     return cards
 
 
+def columns(experiments: Sequence[Experiment]) -> list[Column]:
+    """Each experiment at psi = 1 (the practice of the field) and at the psi of its samples."""
+    return [
+        Column(place, psi)
+        for place, one in enumerate(experiments)
+        for psi in dict.fromkeys((1.0, float(one.given.psi)))
+    ]
+
+
 def measures(experiments: Sequence[Experiment]) -> list[Line]:
-    """The table of all metrics of all experiments; `main` are those of the training mixture at psi = 1."""
-    lines: dict[tuple[Any, ...], Line] = {}
+    """The table of all metrics of all experiments; what no psi decides stands at psi = 1."""
+    head = columns(experiments)
+    lines: dict[tuple[str, str, str], dict[Column, dict[str, Any]]] = {}
     for place, experiment in enumerate(experiments):
         for row in experiment.evaluation.get("measures", []):
-            key = (row["measure"], row["against"], row["psi"], row["features"])
-            if key not in lines:
-                lines[key] = _line(row)
-            cells = lines[key].cells
-            cells += [None] * (place - len(cells)) + [row]
-    for line in lines.values():
-        line.cells += [None] * (len(experiments) - len(line.cells))
-    return list(lines.values())
+            at = Column(place, 1.0 if row["psi"] is None else float(row["psi"]))
+            lines.setdefault((row["measure"], row["against"], row["features"]), {})[at] = row
+    return [
+        Line(
+            *named(measure),
+            AGAINST.get(against, against),
+            against not in ("photo", "portrait"),
+            [found.get(at) for at in head],
+        )
+        for (measure, against, _), found in lines.items()
+    ]
 
 
-def _line(row: dict[str, Any]) -> Line:
-    name, hint = named(row["measure"])
-    psi = "" if row["psi"] is None else f"\N{GREEK SMALL LETTER PSI} = {row['psi']:g}"
-    against = {"dataset": "", "photo": "against the photos", "portrait": "against the portraits"}
-    words = against.get(row["against"], row["against"])
-    main = row["psi"] == 1 and row["against"] not in ("photo", "portrait")
-    return Line(name, hint, ", ".join(filter(None, (words, psi))), main)
+def pairs(experiment: Experiment) -> list[str]:
+    """What was found between the pictures of closest_pairs.png: how alike they are, and how one was turned."""
+    rows = [row for row in experiment.table(paths.EVALUATION / "nearest.csv") if row["psi"] and float(row["psi"]) == 1]
+    best = sorted(rows, key=lambda row: -float(row["score"]))[:PAIRS]
+    return [
+        ", ".join(
+            filter(None, (f"seed {row['seed']}: {float(row['score']):.2f}", row["form"], "copy" * int(row["copy"])))
+        )
+        for row in best
+    ]
 
 
 def comparable(experiment: Experiment) -> str:
@@ -106,8 +143,8 @@ def comparable(experiment: Experiment) -> str:
         same = f" It used \N{GREEK SMALL LETTER PSI} = 0.5 and 512 x 512 px; here the rows with {psi:g} come nearest."
         return "Roughly comparable: the report states neither how many samples it took nor a spread." + same
     return (
-        "Not comparable: the report used the Inception network; these numbers are distances in the features of a "
-        f"random VGG16 (offline), at {size} x {size} px."
+        "Not comparable: the report used the Inception network; these numbers are distances in the features of another "
+        f"(EfficientNet-Lite0, offline), at {size} x {size} px."
     )
 
 

@@ -8,7 +8,7 @@ import ctypes
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +33,16 @@ STATE = "state.safetensors"
 GRIDS = "grids"
 GRID = 64  # images in a grid
 MEANS = ("loss_g", "loss_d", "logits_fake", "logits_real", "r1", "pl")  # of the steps of an epoch
-MEASURES = ("snapshot_kernel_r64", "snapshot_diversity_r64")  # what a monitor gives
+CHOOSES = "snapshot_distance"  # the best snapshot has least of it
+VARIETY = "snapshot_diversity"
+SEEN = tuple(f"snapshot_{name}" for name in ("whole", "layout", "eyes", "colour"))
+MEASURES = (CHOOSES, *SEEN, "snapshot_kid", VARIETY)  # what a monitor may give; the first it must
 COLUMNS = ("epoch", "kimg", *MEANS, "ada_p", *MEASURES)  # of the history, in this order
-SHOWN = ("loss_g", "loss_d", "r1", "ada_p", MEASURES[0])  # beside the progress bar
+SHOWN = ("loss_g", "loss_d", "r1", "ada_p", CHOOSES)  # beside the progress bar
 COLLAPSED = 0.25  # of the greatest diversity so far
 
 Row = dict[str, float]
-Monitor = Callable[[Generator], tuple[float, float]]
+Monitor = Callable[[Generator], Mapping[str, float]]
 
 
 def train(
@@ -57,10 +60,10 @@ def train(
     """Train until given.epochs, going on from workdir/state.safetensors if there is one that is not past the end.
 
     images: uint8 [N,3,H,W]; data_key: a name that changes with them; machine: of which micro_batch and compile count
-    here; start: networks to start from (transfer learning), which is what given.init stands for; monitor: kernel
-    distance and diversity of a generator, asked at every snapshot; on_epoch: called with each new row of the history
+    here; start: networks to start from (transfer learning), which is what given.init stands for; monitor: some
+    of MEASURES by name, asked at every snapshot; on_epoch: called with each new row of the history
     and the averaged generator. Also writes workdir/grids/{reals,fakes_<epoch>}.png and the snapshot with the least
-    kernel distance (see `best_file`). Under torchrun the processes share each batch and the first one writes. Raises
+    CHOOSES (see `best_file`). Under torchrun the processes share each batch and the first one writes. Raises
     UserError where the images do not fit the network, where the state belongs to another run, and where a loss stops
     being finite; the last saved state stays valid.
     """
@@ -118,7 +121,7 @@ def has_ended(history: Sequence[Row], given: Train) -> bool:
     return len(history) >= given.epochs or (
         given.patience is not None
         and best is not None
-        and sum(MEASURES[0] in row for row in history if row["epoch"] > best) >= given.patience
+        and sum(CHOOSES in row for row in history if row["epoch"] > best) >= given.patience
     )
 
 
@@ -128,16 +131,16 @@ def columns(history: Sequence[Row]) -> list[str]:
 
 
 def best_epoch(history: Sequence[Row]) -> int | None:
-    """The first epoch with the least kernel distance; None where none was measured."""
-    measured = [row for row in history if MEASURES[0] in row]
-    return int(min(measured, key=lambda row: row[MEASURES[0]])["epoch"]) if measured else None
+    """The first epoch with the least CHOOSES; None where none was measured."""
+    measured = [row for row in history if CHOOSES in row]
+    return int(min(measured, key=lambda row: row[CHOOSES])["epoch"]) if measured else None
 
 
 def collapsed_epochs(history: Sequence[Row]) -> list[int]:
     """Epochs at which the images were much more alike than at an earlier one."""
     found, most = [], 0.0
     for row in history:
-        diversity = row.get(MEASURES[1], most)
+        diversity = row.get(VARIETY, most)
         most = max(most, diversity)
         if diversity < COLLAPSED * most:
             found.append(int(row["epoch"]))
@@ -220,9 +223,10 @@ def _measure(monitor: Monitor, G_ema: Generator) -> Row:
     """Ask the monitor, on the first process alone, and tell the others."""
     values = torch.zeros(len(MEASURES), dtype=torch.float64, device=G_ema.mapping.w_avg.device)
     if parallel.rank() == 0:
-        values += torch.tensor(monitor(G_ema), dtype=torch.float64, device=values.device)
+        found = monitor(G_ema)
+        values += torch.tensor([found.get(name, math.nan) for name in MEASURES], device=values.device)
     parallel.add_up(values)
-    return dict(zip(MEASURES, values.tolist(), strict=True))
+    return {name: value for name, value in zip(MEASURES, values.tolist(), strict=True) if not math.isnan(value)}
 
 
 def _snapshot(workdir: Path, state: State, batch: int, seed: int) -> None:

@@ -1,13 +1,18 @@
 """The training set in memory: which images of a dataset are used, and their pixels at the training resolution."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from semireal import images, manifest, tensors, workers
 from semireal.errors import UserError
 from semireal.manifest import Row
+from semireal.vision import looks
+from semireal.vision.looks import Band
 
 LEAST = 2  # images; fewer are no training set
 
@@ -54,6 +59,26 @@ def select(rows: list[Row], photo_ratio: float | None, seed: int) -> list[Row]:
     total = min(len(group) / share for group, share in shares if share > 0)
     chosen = [row for group, share in shares for row in _pick(group, round(total * share), seed)]
     return sorted(chosen, key=lambda row: str(row["id"]))
+
+
+def band(rows: Sequence[Row]) -> Band | None:
+    """The band around the eyes in the pictures of these rows; None where most have no landmarks."""
+    found = [eyes(row) for row in rows if row.get("landmarks")]
+    return looks.band_of(np.stack(found)) if 2 * len(found) > len(rows) else None
+
+
+def eyes(row: Row) -> NDArray[np.float64]:
+    """The right and the left eye of a picture of the dataset, [2, 2]: x and y in shares of its side.
+
+    Stage crop wrote the landmarks in px of the raw image, and the square that it cut out, which may be turned around
+    its centre (semireal.faces.crop).
+    """
+    points = np.array(str(row["landmarks"]).split(), np.float64).reshape(-1, 2)[:2]
+    corners = np.array(str(row["crop_box"]).split(), np.float64).reshape(2, 2)
+    angle = np.deg2rad(float(row["angle"]))
+    across, down = (np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))
+    side = corners[1, 0] - corners[0, 0]
+    return np.asarray((points - corners.mean(axis=0)) @ np.array([across, down]).T / side + 0.5)
 
 
 def _pick(rows: list[Row], count: int, seed: int) -> list[Row]:

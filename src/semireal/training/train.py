@@ -6,7 +6,6 @@ where this machine has the setting `processes: N` (see `semireal.machine`).
 
 import argparse
 import dataclasses
-import functools
 import hashlib
 import json
 import platform
@@ -27,22 +26,20 @@ from semireal import code, files, params, paths, stage
 from semireal import machine as machines
 from semireal.errors import UserError
 from semireal.files import write_atomic
-from semireal.images import Pixels
 from semireal.machine import Machine
-from semireal.metrics import distances, features
+from semireal.manifest import Row as Image
 from semireal.params.train import Train
 from semireal.stylegan2 import Generator, Networks, load_networks, parallel, save_networks, training
 from semireal.stylegan2.checkpoint import State, save_state
 from semireal.stylegan2.config import deciding
 from semireal.stylegan2.training import Row
-from semireal.tensors import to_uint8
 from semireal.training import dataset, start
+from semireal.training.monitor import Monitor
 
 NAME = "semireal.training.train"  # of this module, which torchrun starts as __main__
 HISTORY = "history.csv"
 MACHINE = "machine.json"
 PARTS = "run.json"  # in the work folder: what decides the run, by name
-MONITORED = 256  # images that a snapshot is measured with
 
 
 @dataclass(frozen=True)
@@ -56,9 +53,9 @@ class Given:
 def run(data: Path, models: Path, out: Path, given: Given) -> None:
     """Train on the selected mixture of `data`; a run that was stopped goes on where it was.
 
-    Writes generator.safetensors (the last averaged generator), best.safetensors (the snapshot with the least
-    kernel distance) and checkpoint.safetensors (all that resuming takes) to `models`; grids/, history.csv (one row
-    per epoch), report.json and machine.json (what it was made on) to `out`. Under torchrun all processes call this,
+    Writes generator.safetensors (the last averaged generator), best.safetensors (the snapshot that `train.monitor`
+    chooses) and checkpoint.safetensors (all that resuming takes) to `models`; grids/, history.csv (one row per epoch),
+    report.json and machine.json (what it was made on) to `out`. Under torchrun all processes call this,
     and the first one writes. A run that was stopped, or had fewer epochs, and goes on leaves the same bytes as one in
     a single go.
     """
@@ -67,12 +64,12 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
         machine = dataclasses.replace(machine, processes=parallel.size())
         machine.check(given.train.batch, given.train.group)
         networks = start_of(given.train.init)
-        images, _ = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
+        images, rows = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
         data_key = hashlib.sha256(images.numpy().tobytes()).hexdigest()
         made = made_on(machine, device)
         parts = deciding(given.train, given.seed, data_key, networks) | {"code": code.key_of_modules(NAME)} | made
         with _work(parts) as work:
-            monitor = Monitor(images.permute(0, 2, 3, 1).numpy(), device) if parallel.rank() == 0 else _absent
+            monitor = monitor_of(images, rows, given.train, device) if parallel.rank() == 0 else _absent
             state = training.train(images, given.train, given.seed, work, data_key, device, machine, networks, monitor)
             if parallel.rank() == 0:
                 _save(models, work, state)
@@ -89,33 +86,15 @@ def launch(out: Path, processes: int) -> None:
         raise UserError(f"train: one of {processes} processes failed; its message is above")
 
 
-class Monitor:
-    """Measures snapshots against a fixed set of real images, with R64 features.
-
-    pictures: NHWC uint8.
-    """
-
-    def __init__(self, pictures: Pixels, device: torch.device) -> None:
-        self.pictures = pictures
-        self.device = device
-
-    @functools.cached_property
-    def real(self) -> distances.Features:
-        """Features of the real images."""
-        chosen = np.random.default_rng(0).permutation(len(self.pictures))[:MONITORED]
-        return features.extract(features.r64(), self.pictures[np.sort(chosen)], self.device)
-
-    @torch.no_grad()
-    def __call__(self, G: Generator) -> tuple[float, float]:
-        """Kernel distance of MONITORED images at psi = 1, and their variety relative to that of the real ones."""
-        z = torch.randn([MONITORED, G.config.z_dim], generator=torch.Generator().manual_seed(0)).to(self.device)
-        drawn = np.concatenate([to_uint8(G(part, noise="const")) for part in torch.split(z, features.BATCH)])
-        fake = features.extract(features.r64(), drawn, self.device)
-        variety = distances.mean_distance(fake) / max(distances.mean_distance(self.real), 1e-12)
-        return distances.kernel(self.real, fake), variety
+def monitor_of(images: torch.Tensor, rows: Sequence[Image], given: Train, device: torch.device) -> Monitor:
+    """What measures the snapshots; says so where it cannot look at the eyes."""
+    band = dataset.band(rows)
+    if band is None:
+        stage.say("train: nothing is measured of the eyes: the detector gave no landmarks of these faces")
+    return Monitor(images.permute(0, 2, 3, 1).numpy(), band, given.monitor == "inception", device)
 
 
-def _absent(_: Generator) -> tuple[float, float]:
+def _absent(_: Generator) -> dict[str, float]:
     raise AssertionError("only the first process measures")
 
 

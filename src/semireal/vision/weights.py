@@ -54,6 +54,12 @@ INCEPTION = Weights(  # the 2015 Inception of the published FID and IS, as torch
     url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
     sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 )
+DINOV2 = Weights(  # ViT-L/14 without registers; 1217586395 bytes, Apache-2.0
+    name="dinov2_vitl14_pretrain.pth",
+    url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
+    # its makers publish no hash; this is the one that several public projects found for the file at this address
+    sha256="d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
+)
 
 
 def find(weights: Weights) -> Path:
@@ -71,6 +77,20 @@ def find(weights: Weights) -> Path:
         if not (path.is_file() and weights.sha256 in (None, sha256_of(path))):
             _download(weights, path)
     return path
+
+
+def asked(given: str | None, key: str, env: str, weights: Weights) -> Path | None:
+    """The checked file that the parameter `key` asks for: a path, `download`, or None for none.
+
+    `download` takes the file that the environment variable `env` names, or what `find` finds. Raises UserError if the
+    file is not there or is another.
+    """
+    if given is None:
+        return None
+    if given != "download":
+        return check(Path(given), weights, key)
+    local = os.environ.get(env)
+    return check(Path(local), weights, f"${env}") if local else find(weights)
 
 
 def fetch(url: str, sha256: str | None) -> Path:
