@@ -17,7 +17,7 @@ from semireal.stylegan2.training import CHOOSES, VARIETY
 from semireal.tensors import to_uint8
 from semireal.vision.looks import Band
 
-IMAGES = 256  # that a snapshot is measured with
+IMAGES = 256  # that a snapshot is measured with, at most; and twice as many as there are real ones, which decide then
 BATCH = 32
 KID = "kid"
 
@@ -41,8 +41,9 @@ class Monitor:
 
     @torch.no_grad()
     def __call__(self, G: Generator) -> dict[str, float]:
-        """The distances of IMAGES images, what chooses of them, and their variety relative to the real ones."""
-        z = torch.randn([IMAGES, G.config.z_dim], generator=torch.Generator().manual_seed(0)).to(self.device)
+        """The distances of some images, what chooses of them, and their variety relative to the real ones."""
+        count = min(IMAGES, 2 * len(self.pictures))
+        z = torch.randn([count, G.config.z_dim], generator=torch.Generator().manual_seed(0)).to(self.device)
         drawn = np.concatenate([to_uint8(G(part, noise="const")) for part in torch.split(z, BATCH)])
         found = self._features(drawn)
         values = {name: _distance(name, real, found[name]) for name, real in self.real.items()}
