@@ -157,11 +157,10 @@ def test_a_sweep_of_psi_draws_and_measures_again_and_each_row_differs(repo: Path
         assert len({row[f"{column}_at_psi"] for row in rows.values()}) == 2, column
 
     text = shell(repo, "python", "-m", "semireal", "compare", *rows)
-    assert re.search(r"\| distance_whole +\|.*\| no difference seen +\|", text)
-    assert re.search(r"\| distance_whole_at_psi +\| \S+ +\| \S+ +\| \S+ \(\S+ to \S+\)", text)
-    table = shell(repo, "python", "-m", "semireal", "compare")
-    assert "distance_eyes_at_psi" in table
-    assert re.search(r"Geralt: distance_whole: (least in|no winner)", table)
+    # of eight images few measures have an interval
+    assert re.search(r"\| diversity_whole +\|.*\| no difference seen +\|", text)
+    assert re.search(r"\| diversity_whole_at_psi +\| \S+ +\| \S+ +\| \S+ \(\S+ to \S+\)", text)
+    assert "distance_eyes_at_psi" in shell(repo, "python", "-m", "semireal", "compare")
     shell(repo, "dvc", "exp", "remove", *rows)
 
 

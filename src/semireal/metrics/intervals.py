@@ -46,7 +46,8 @@ def wilson(share: float, n: float, z: float = Z) -> Interval:
     """
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return float(max(middle - half, 0)), float(min(middle + half, 1))
+    # rounding must not leave the share outside
+    return float(min(max(middle - half, 0), share)), float(max(min(middle + half, 1), share))
 
 
 def percentiles(values: Features) -> Interval:
