@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from semireal.metrics import distances, inception, intervals
 from semireal.metrics.distances import Features
-from semireal.metrics.intervals import Estimate, Pairs
+from semireal.metrics.estimates import Estimate, difference
+from semireal.metrics.intervals import Pairs
 
 pytestmark = pytest.mark.slow
 
@@ -168,7 +169,7 @@ def share(rng: np.random.Generator, true: float, n: int) -> Estimate:
 def differences(true: list[tuple[float, float]], comparisons: int, trials: int) -> Features:
     """Of shares of 60 and 100 images: how often the intervals hold, one after the other."""
     return held(
-        lambda rng: [intervals.difference(share(rng, a, 60), share(rng, b, 100), comparisons) for a, b in true],
+        lambda rng: [difference(share(rng, a, 60), share(rng, b, 100), comparisons) for a, b in true],
         [a - b for a, b in true],
         trials,
     )
@@ -178,7 +179,7 @@ def all_differences(true: list[tuple[float, float]], trials: int) -> float:
     """How often the intervals for so many comparisons hold all at once."""
     together = 0
     for rng in seeds(trials, 0):
-        found = [intervals.difference(share(rng, a, 60), share(rng, b, 100), len(true)) for a, b in true]
+        found = [difference(share(rng, a, 60), share(rng, b, 100), len(true)) for a, b in true]
         together += all(low <= a - b <= high for (_, low, high), (a, b) in zip(found, true, strict=True))
     return together / trials
 
@@ -187,7 +188,7 @@ def frechet_difference(trials: int) -> Features:
     """Of two generators, each with its own real images."""
     one, other = SETS["mixture"], SETS["wider"]
     return held(
-        lambda rng: [intervals.difference(intervals.frechet(*one(rng), rng), intervals.frechet(*other(rng), rng))],
+        lambda rng: [difference(intervals.frechet(*one(rng), rng), intervals.frechet(*other(rng), rng))],
         truth(lambda rng: distances.frechet(*one(rng)) - distances.frechet(*other(rng))),
         trials,
     )

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from conftest import ROOT, texture
-from semireal.training import train
+from semireal.training import monitor
 from tiny import TRAIN
 
 MONITORED = 8  # images are enough
@@ -23,8 +23,8 @@ STAGE = ROOT / "stages/train.py"
 CHILD = """
 import runpy, sys
 import torch
-from semireal.training import train
-train.MONITORED = int(sys.argv[2])
+from semireal.training import monitor
+monitor.IMAGES = int(sys.argv[2])
 torch.set_num_threads(1)
 runpy.run_path(sys.argv[1])["main"]()
 """
@@ -35,7 +35,7 @@ Bytes = dict[str, bytes]  # of each file
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(train, "MONITORED", MONITORED)
+    monkeypatch.setattr(monitor, "IMAGES", MONITORED)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from semireal.metrics import blend, distances, inception, intervals
 from semireal.metrics.distances import Features
+from semireal.metrics.estimates import Estimate
 from semireal.metrics.extractors import Space
-from semireal.metrics.intervals import MAX_IMAGES, Estimate, Interval, Mask, Pairs
+from semireal.metrics.intervals import MAX_IMAGES, Interval, Mask, Pairs
 from semireal.vision import copies
 
 DOMAINS = ("photo", "portrait")

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr, softmax
-from scipy.stats import norm
 from scipy.stats import t as student
 
 from semireal.metrics import distances, inception
 from semireal.metrics.distances import Features
+from semireal.metrics.estimates import Estimate
 
 Interval = tuple[float, float]
 Mask = NDArray[np.bool_]
@@ -29,14 +29,6 @@ LEVELS = (2.5, 97.5)
 MAX_IMAGES = 5000  # of a set, that the pairwise metrics look at: the tables of all pairs have to fit into memory
 GROUPS = 20  # of the images, left out in turn by the jackknife
 LEAST = 10  # images of a set that the jackknife needs
-
-
-class Estimate(NamedTuple):
-    """Value of a metric and its 95 % interval; low and high are nan where there are too few images to tell."""
-
-    value: float
-    low: float
-    high: float
 
 
 def wilson(share: float, n: float, z: float = Z) -> Interval:
@@ -295,21 +287,3 @@ def _rate(rate: float, variance: float, n: int, t: float) -> Interval:
     grain = variance / rate if rate > 0 else 1 / n
     middle, half = rate + t**2 * grain / 2, t * np.sqrt(rate * grain + t**2 * grain**2 / 4)
     return float(max(middle - half, 0)), float(middle + half)
-
-
-# --- differences ---------------------------------------------------------------------------------------------------
-
-
-def difference(a: Estimate, b: Estimate, comparisons: int = 1) -> Estimate:
-    """a - b of two independent estimates, with its 95 % interval.
-
-    Square-and-add of the distances from the values to their bounds (Newcombe 1998, method 10; Zou and Donner 2008).
-    comparisons: how many such differences are looked at together; all of their intervals at once hold the truth in
-    95 % of repetitions (Bonferroni). Estimates that share their real images are not independent; as these move both
-    the same way, the interval is then too wide, not too narrow.
-    """
-    wider = float(norm.ppf(1 - 0.025 / comparisons) / norm.ppf(0.975))
-    value = a.value - b.value
-    below = wider * float(np.hypot(a.value - a.low, b.high - b.value))
-    above = wider * float(np.hypot(a.high - a.value, b.value - b.low))
-    return Estimate(value, value - below, value + above)

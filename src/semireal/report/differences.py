@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semireal.evaluation.names import AT_PSI, MAIN
-from semireal.metrics import intervals
-from semireal.metrics.intervals import Estimate
+from semireal.metrics.estimates import Estimate, difference
 from semireal.report.experiment import Experiment
 
 LEAST = ("kid", "kd_dinov2", "distance_whole", "distance_layout", "distance_eyes")  # distances that tell a winner
@@ -56,7 +55,7 @@ def measured(experiment: Experiment) -> dict[str, Estimate]:
 def between(first: Experiment, second: Experiment) -> list[Difference]:
     """The differences of all measures that both have."""
     a, b = measured(first), measured(second)
-    return [Difference(name, a[name], b[name], intervals.difference(b[name], a[name])) for name in a if name in b]
+    return [Difference(name, a[name], b[name], difference(b[name], a[name])) for name in a if name in b]
 
 
 def best(experiments: Sequence[Experiment]) -> list[Best]:
@@ -68,7 +67,7 @@ def best(experiments: Sequence[Experiment]) -> list[Best]:
         values = [table[name] for table in tables]
         place = min(range(len(values)), key=lambda n: values[n].value)
         others = [one for n, one in enumerate(values) if n != place]
-        ahead = all(intervals.difference(one, values[place], len(others)).low > 0 for one in others)
+        ahead = all(difference(one, values[place], len(others)).low > 0 for one in others)
         found.append(Best(name, place, ahead))
     return found
 
