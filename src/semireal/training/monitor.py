@@ -1,6 +1,6 @@
 """How good a snapshot is: what the training asks at every one of them, and what chooses the best.
 
-Which distance chooses was measured (benchmarks/snapshots.py): the whole, the layout and the eyes together.
+The whole, the layout and the eyes choose together; benchmarks/snapshots.py compares that with each of them alone.
 """
 
 import functools
