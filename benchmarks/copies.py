@@ -44,6 +44,11 @@ Index = NDArray[np.intp]
 Change = Callable[[Pixels, Pixels, Rng], Pixels]  # picture, another picture -> a copy of the first
 
 
+def hashes_of(pictures: Pixels) -> hashes.Bits:
+    """Perceptual hashes [N, BITS]."""
+    return np.stack([hashes.of(img) for img in pictures])
+
+
 def shaped(
     img: Pixels, mirrored: bool = False, zoom: float = 1, turn: float = 0, shift: tuple[float, float] = (0, 0)
 ) -> Pixels:
@@ -148,7 +153,7 @@ class Faces:
     def at(self, size: int) -> "Faces":
         """Scaled, with their hashes."""
         pictures = np.stack([images.resize(img, size) for img in self.pictures])
-        bits = np.stack([hashes.of_all(one) for one in (pictures, pictures[:, :, ::-1])], axis=1)
+        bits = np.stack([hashes_of(one) for one in (pictures, pictures[:, :, ::-1])], axis=1)
         return Faces(pictures, self.groups, bits)
 
     def parts(self, count: int, seed: int) -> list[NDArray[np.bool_]]:
@@ -188,7 +193,7 @@ def found(faces: Faces, others: Pixels) -> pd.DataFrame:
         chosen = rng.permutation(len(faces.pictures))[:EACH]
         made = np.stack([change(faces.pictures[one], others[rng.integers(len(others))], rng) for one in chosen])
         match = copies.find(made, faces.pictures)
-        near, same = with_hashes(hashes.of_all(made), faces)
+        near, same = with_hashes(hashes_of(made), faces)
         right = faces.groups[match.index] == faces.groups[chosen]
         by_hash = (faces.groups[near] == faces.groups[chosen]) & same
         shares = {"found": (right & (match.score >= copies.LIMIT)).mean(), "hash": by_hash.mean()}

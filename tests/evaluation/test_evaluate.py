@@ -21,7 +21,7 @@ from semireal.metrics.extractors import Space
 from semireal.stylegan2 import Config, Generator, save_networks
 from semireal.stylegan2.networks import build_generator
 from semireal.training import sample
-from semireal.vision import weights
+from semireal.vision import copies, weights
 
 CPU = torch.device("cpu")
 SETTINGS = measures.Settings(neighbours=3, rounds=200, seed=0)
@@ -121,6 +121,19 @@ def test_fewer_images_a_larger_frechet_distance() -> None:
     assert abs(found.value) < 3 * found.spread
     # the images are from a perfect generator, so that is what they get
     assert floor["frechet_g", measures.PERFECT].value == pytest.approx(values[-1], rel=0.2)
+
+
+def test_what_is_a_copy_depends_on_how_alike_the_training_images_are() -> None:
+    apart, alike = np.linspace(0, 0.3, 101), np.linspace(0, 1, 101)
+    assert measures.copied_from(apart) == copies.LIMIT
+    assert measures.copied_from(alike) == pytest.approx(0.95)
+    found = measures.copying(0.5, np.array([0.2, 0.6, 0.96, 0.94]), alike)
+    assert (found.value, found.against) == (0.25, "training images")
+    assert "copies in part are missed (limit 0.95)" in found.warning
+    among = measures.copying(None, alike, alike)
+    assert among.value <= 0.05
+    assert (among.against, among.warning) == ("held-out training images", "")
+    assert measures.copying(1.0, np.array([0.2, 0.6]), apart).value == 0.5
 
 
 # --- the stage -----------------------------------------------------------------------------------------------------

@@ -368,8 +368,12 @@ def test_the_history_has_one_order_of_columns(tmp_path: Path) -> None:
     read_again = train(pictures(), given, SEED, tmp_path / "a", "data", monitor=lambda _: measured(1))
     assert list(straight.history[1]) != list(read_again.history[1])  # a file of states sorts its keys
     for state in (straight, read_again):
-        assert training.columns(state.history) == [*training.COLUMNS[:-7], training.CHOOSES, training.VARIETY]
-    assert training.columns(straight.history[:1]) == list(training.COLUMNS[:-7])
+        assert training.columns(state.history) == [
+            *training.COLUMNS[: -len(training.MEASURES)],
+            training.CHOOSES,
+            training.VARIETY,
+        ]
+    assert training.columns(straight.history[:1]) == list(training.COLUMNS[: -len(training.MEASURES)])
 
 
 def test_collapse_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,12 +24,6 @@ def test_hashes_stay_as_they_are() -> None:
     )
 
 
-def test_many_are_hashed_as_one() -> None:
-    shown = np.stack([texture(n, 48, 48) for n in range(3)])
-    assert np.array_equal(hashes.of_all(shown), [hashes.of(img) for img in shown])
-    assert hashes.of_all(shown).shape == (3, hashes.BITS)
-
-
 def test_hamming_counts_bits() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random((5, 256)) < 0.5, rng.random((7, 256)) < 0.3

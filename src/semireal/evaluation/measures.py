@@ -28,6 +28,7 @@ SIZES, REPEATS = 5, 10  # of the Frechet distance against the number of images
 HALVES = 10  # random splits of the training images
 LOGITS = "Inception-v3 of 2015, class logits"
 PERFECT = "a perfect generator"
+ALL_PAIRS = "all pairs"
 JACKKNIFE = f"jackknife of seeds and images in {intervals.GROUPS} groups, for as many images"
 
 
@@ -122,7 +123,7 @@ def kernel(space: Space, real: Features, generated: Features) -> tuple[float, fl
     if space.suffix:
         pairs = space.kernel(real[:MAX_IMAGES], generated[:MAX_IMAGES])
         ones = (np.ones((1, len(table))) for table in (pairs.real, pairs.generated))
-        return float(pairs.kernel(*ones)[0]), None, "all pairs"
+        return float(pairs.kernel(*ones)[0]), None, ALL_PAIRS
     mean, spread = inception.kid(real, generated)
     size = inception.subset_size(len(real), len(generated))
     return mean, spread, f"mean of {inception.SUBSETS} subsets of {size}"
@@ -147,14 +148,15 @@ def _about(sets: FeatureSets, psi: float | None, against: str) -> dict[str, Any]
 
 def _kernel(sets: FeatureSets, psi: float, against: str, settings: Settings) -> Result:
     real, generated = sets.real[sets.members(against)], sets.generated[psi]
-    value, spread, how = kernel(sets.space, real, generated)
     pairs = sets.space.kernel(real[:MAX_IMAGES], generated[:MAX_IMAGES])
     found = intervals.kernel(pairs, np.ones(len(pairs.real), dtype=bool), settings.rng())
-    # around the published mean over subsets, where there is one
-    around = Estimate(value, value + found.low - found.value, value + found.high - found.value)
+    spread, how = None, ALL_PAIRS
+    if not sets.space.suffix:  # the interval of all pairs, around the published mean over subsets
+        value, spread, how = kernel(sets.space, real, generated)
+        found = Estimate(value, value + found.low - found.value, value + found.high - found.value)
     return Result(
         sets.space.name("kernel"),
-        **_estimate(around, JACKKNIFE),
+        **_estimate(found, JACKKNIFE),
         **_about(sets, psi, against),
         spread=spread,
         settings=how,
@@ -181,15 +183,13 @@ def _neighbourhood(sets: FeatureSets, psi: float, settings: Settings) -> list[Re
     real, generated = (x[:MAX_IMAGES].astype(np.float64) for x in (sets.training, sets.generated[psi]))
     pairs, rng = intervals.tables(real, generated), settings.rng()
     found = intervals.neighbourhood(pairs, settings.neighbours, rng)
-    # as published, where there is something published
-    values = precision_recall(sets.space, sets.training, sets.generated[psi], settings.neighbours)
-    found = found._replace(
-        **{
-            name: getattr(found, name)._replace(value=value)
-            for name, value in zip(("precision", "recall"), values, strict=True)
-        }
-    )
+    if not sets.space.suffix:  # the published values, which are ours but for rounding at borders
+        precision, recall = inception.precision_recall(sets.training, sets.generated[psi], settings.neighbours)
+        found = found._replace(
+            precision=found.precision._replace(value=precision), recall=found.recall._replace(value=recall)
+        )
     about = _about(sets, psi, "dataset") | {"settings": f"{settings.neighbours} neighbours"}
+    about |= {"real_images": len(real), "generated_images": len(generated)}
     rows = [
         Result(sets.space.name(name), **_estimate(estimate, JACKKNIFE), **about)
         for name, estimate in zip(found._fields, found, strict=True)
@@ -264,7 +264,6 @@ def perfect(sets: FeatureSets, settings: Settings) -> list[Result]:
     rng, space = settings.rng(), sets.space
     pairs = space.kernel(real[:MAX_IMAGES], real[:0])
     halves = [_between_halves(pairs.real, rng.permutation(len(pairs.real))) for _ in range(HALVES)]
-    about: dict[str, Any] = {"features": space.title, "real_images": len(real)}
     found = [
         Result(
             space.name("kernel"),
@@ -280,12 +279,13 @@ def perfect(sets: FeatureSets, settings: Settings) -> list[Result]:
     expected = distances.perfect_frechet(real, generated, settings.rng()) if space.whole else np.nan
     if np.isfinite(expected):
         how = f"what {generated} images of a perfect generator would get, from parts of the training images"
-        found.append(Result(space.name("frechet"), expected, against=PERFECT, settings=how, **about))
+        name = space.name("frechet")
+        found.append(Result(name, expected, space.title, PERFECT, real_images=len(real), settings=how))
     if sets.real_logits is not None and len(real) >= inception.SPLITS:
         value, spread = inception.score(sets.real_logits[sets.trained])
         how = f"of the training images themselves; mean of {inception.SPLITS} splits"
-        about["features"] = LOGITS
-        found.append(Result("inception_score", value, against=PERFECT, spread=spread, settings=how, **about))
+        score = Result("inception_score", value, LOGITS, PERFECT, real_images=len(real), spread=spread, settings=how)
+        found.append(score)
     return found
 
 

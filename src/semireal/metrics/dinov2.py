@@ -11,7 +11,6 @@ names of the published weights, which are loaded as numbers only. torch-fidelity
 """
 
 import functools
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from semireal.errors import UserError
 from semireal.images import Pixels
 from semireal.metrics.distances import Features
 from semireal.tensors import to_nchw
@@ -44,19 +42,7 @@ def find(given: str | None) -> Path | None:
     `download` takes the file that $SEMIREAL_DINOV2 names, or the cache, or the network (1.2 GB). Raises UserError if
     torch-fidelity or the file is not there, or if the file is another.
     """
-    if given is not None and importlib.util.find_spec("torch_fidelity") is None:
-        raise UserError(
-            "evaluate.dinov2: torch-fidelity is not installed. `pip install torch-fidelity`, or set it to null to "
-            "leave out fd_dinov2 and kd_dinov2"
-        )
-    return weights.asked(given, "evaluate.dinov2", ENV, weights.DINOV2)
-
-
-def version() -> str:
-    """Version of torch-fidelity."""
-    import torch_fidelity
-
-    return str(torch_fidelity.__version__)
+    return weights.asked(given, "evaluate.dinov2", ENV, weights.DINOV2, "fd_dinov2 and kd_dinov2")
 
 
 @torch.no_grad()

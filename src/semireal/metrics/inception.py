@@ -4,13 +4,11 @@ torch-fidelity is imported only where they are asked for: everything else works 
 """
 
 import functools
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from semireal.errors import UserError
 from semireal.images import Pixels
 from semireal.metrics.distances import Features
 from semireal.tensors import to_nchw
@@ -30,12 +28,7 @@ def find(given: str | None) -> Path | None:
 
     `download` takes the file that $SEMIREAL_INCEPTION names, or the cache, or the network.
     """
-    if given is not None and importlib.util.find_spec("torch_fidelity") is None:
-        raise UserError(
-            "evaluate.inception: torch-fidelity is not installed. `pip install torch-fidelity`, or set it to null to "
-            "leave out fid, kid and inception_score"
-        )
-    return weights.asked(given, "evaluate.inception", ENV, weights.INCEPTION)
+    return weights.asked(given, "evaluate.inception", ENV, weights.INCEPTION, "fid, kid and inception_score")
 
 
 def version() -> str:

@@ -1,10 +1,10 @@
 """How sure a metric is: 95 % intervals over drawing both the real images and the seeds of the generated ones anew.
 
-Means over pairs of images (kernel distance, diversity, blend) are bootstrapped: images are drawn with replacement.
-Drawing an image twice must not make a set look more alike than it is, so they leave out all pairs of an image with
-itself. Metrics that duplicates spoil (Frechet distance, Inception Score, neighbourhoods) are jackknifed: groups of
-images are left out. These metrics have another expectation with another number of images; theirs with the numbers at
-hand is what their intervals hold, not the value for endlessly many images.
+Diversity and blend, means over pairs of images, are bootstrapped: images are drawn with replacement. Drawing an image
+twice must not make a set look more alike than it is, so they leave out all pairs of an image with itself. All others
+are jackknifed: groups of images are left out. Duplicates would spoil the Frechet distance, the Inception Score and
+neighbourhoods, and make intervals of kernel distances too wide. The first three have another expectation with another
+number of images; theirs with the numbers at hand is what their intervals hold, not the value for endlessly many images.
 """
 
 from collections.abc import Callable, Sequence

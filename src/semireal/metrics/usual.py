@@ -3,8 +3,8 @@
 KID compares features as they are, and what they have most of drowns the rest: a face in another light is further away
 than one without pupils. So the axes along which real faces vary most are shrunk to what is left of variance behind
 them (whitening, cut off where the axes are noise). Which axes these are was taught once, on some hundreds of photos and
-paintings (semireal.classifiers.usual), and not on the images at hand: an image must not say itself what is usual. What
-that gains: benchmarks/README.md.
+paintings (semireal.classifiers.usual), and not on the images at hand: an image must not say itself what is usual.
+benchmarks/measures.py tells what such distances see.
 """
 
 import functools

@@ -16,16 +16,8 @@ from semireal.report.tables import number
 # `dvc exp show` alone has a hundred
 MEASURES = (
     *("kid", "fid", "inception_score", "precision", "recall", "blend", "kd_dinov2", "fd_dinov2"),
-    *(
-        "distance_whole",
-        "distance_layout",
-        "distance_eyes",
-        "distance_colour",
-        "precision_whole",
-        "recall_whole",
-        "blend_whole",
-    ),
-    "copies",
+    *(f"distance_{kind}" for kind in ("whole", "layout", "eyes", "colour")),
+    *("precision_whole", "recall_whole", "blend_whole", "copies"),
 )
 COLUMNS = (
     *("Experiment", "State", "name", "train.epochs", "train.photo_ratio", "sample.psi", "yield", "face_rate"),
@@ -49,12 +41,9 @@ def run(names: Sequence[str]) -> None:
 
 def winners(experiments: Sequence[Experiment]) -> list[str]:
     """For each set of training images with several experiments: who has the least distances, if that can be told."""
-
-    def images(one: Experiment) -> str:
-        return str(one.evaluation.get("protocol", {}).get("training_images"))
-
+    known = [one for one in experiments if differences.images_of(one)]
     lines = []
-    for _, group in groupby(sorted(experiments, key=images), images):
+    for _, group in groupby(sorted(known, key=differences.images_of), differences.images_of):
         several = list(group)
         for found in differences.best(several) if len(several) > 1 else ():
             at = several[found.place]

@@ -74,5 +74,9 @@ def best(experiments: Sequence[Experiment]) -> list[Best]:
 
 def same_images(first: Experiment, second: Experiment) -> bool:
     """Whether both were measured against the same training images."""
-    digests = [one.evaluation.get("protocol", {}).get("training_images") for one in (first, second)]
-    return bool(digests[0] == digests[1])
+    return images_of(first) == images_of(second) != ""
+
+
+def images_of(experiment: Experiment) -> str:
+    """What tells the training images of an experiment from others; empty where that was not noted yet."""
+    return str(experiment.evaluation.get("protocol", {}).get("training_images", ""))

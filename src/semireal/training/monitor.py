@@ -17,7 +17,7 @@ from semireal.stylegan2.training import CHOOSES, VARIETY
 from semireal.tensors import to_uint8
 from semireal.vision.looks import Band
 
-IMAGES = 256  # that a snapshot is measured with, at most; and twice as many as there are real ones, which decide then
+IMAGES = 256  # that a snapshot is measured with, at most, and as many real ones; of few real ones twice their number
 BATCH = 32
 KID = "kid"
 

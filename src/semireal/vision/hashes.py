@@ -22,11 +22,6 @@ def of(img: Pixels) -> Bits:
     return np.asarray(imagehash.phash(Image.fromarray(img), hash_size=SIDE).hash.ravel())
 
 
-def of_all(pictures: Pixels) -> Bits:
-    """The hashes [N, BITS] of NHWC pictures."""
-    return np.stack([of(img) for img in pictures])
-
-
 def text(bits: Bits) -> str:
     """A hash [BITS] as hexadecimal digits, as imagehash writes it."""
     return np.packbits(bits).tobytes().hex()

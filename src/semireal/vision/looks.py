@@ -1,8 +1,8 @@
 """What people see of a portrait, as three sets of features of one network: the whole, the layout, the eyes.
 
 EfficientNet-Lite0, which knows ImageNet. The whole is what it sees anywhere in the picture; the layout is what it sees
-where, from a layer in the middle; the eyes are the whole of a band around them, enlarged. Which layers, and what they
-can and cannot see, was measured: benchmarks/measures.py.
+where, from a layer in the middle; the eyes are the whole of a band around them, enlarged. benchmarks/measures.py tells
+what they can and cannot see.
 """
 
 from collections.abc import Iterator

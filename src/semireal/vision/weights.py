@@ -79,14 +79,19 @@ def find(weights: Weights) -> Path:
     return path
 
 
-def asked(given: str | None, key: str, env: str, weights: Weights) -> Path | None:
+def asked(given: str | None, key: str, env: str, weights: Weights, gives: str) -> Path | None:
     """The checked file that the parameter `key` asks for: a path, `download`, or None for none.
 
-    `download` takes the file that the environment variable `env` names, or what `find` finds. Raises UserError if the
-    file is not there or is another.
+    `download` takes the file that the environment variable `env` names, or what `find` finds. gives: the metrics on it.
+    Raises UserError if torch-fidelity, which they take, or the file is not there, or if the file is another.
     """
     if given is None:
         return None
+    if importlib.util.find_spec("torch_fidelity") is None:
+        raise UserError(
+            f"{key}: torch-fidelity is not installed. `pip install torch-fidelity`, or set it to null to leave out "
+            f"{gives}"
+        )
     if given != "download":
         return check(Path(given), weights, key)
     local = os.environ.get(env)
