@@ -4,14 +4,16 @@
     python benchmarks/measures.py --dataset data/dataset --size 64 --json OUT
 
 The pictures are cut as in stage crop and divided into halves: one stays as it is, the other is spoiled in each way at
-four strengths. For each set of features: the kernel distance of the two, in standard deviations of what it is between
-halves that nobody has touched, and the rank correlation of that with the strength. DIR: see semireal.classifiers.
+four strengths. For each set of features: the distance of the two, in standard deviations of what it is between halves
+that nobody has touched, and the rank correlation of that with the strength. Beside them the share of the spoiled ones
+that are called copies of the untouched, in standard errors of that of untouched ones. DIR: see semireal.classifiers.
 """
 
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -25,6 +27,7 @@ from tqdm import tqdm
 from semireal import images, manifest
 from semireal.classifiers.style import folds
 from semireal.classifiers.usual import fit, heads, seen
+from semireal.evaluation.measures import copied_from
 from semireal.faces import detect
 from semireal.files import sha256_of
 from semireal.images import Pixels
@@ -33,7 +36,7 @@ from semireal.metrics.extractors import Extractor, Space
 from semireal.metrics.usual import Usual
 from semireal.params import whole
 from semireal.pipeline.compose import compose
-from semireal.vision import looks
+from semireal.vision import copies, looks
 
 ROOT = Path(__file__).resolve().parents[1]
 STRENGTHS = 4
@@ -216,6 +219,15 @@ def photos_more(faces: Faces, strength: int, rng: np.random.Generator) -> Pixels
     return np.asarray(faces.pictures[np.concatenate([rng.choice(photo, count), rng.choice(other, n - count)])])
 
 
+def memorised(training: Pixels, faces: Faces, strength: int, rng: np.random.Generator) -> Pixels:
+    """Some are training images, mirrored or not, a little larger and turned."""
+    out = faces.pictures.copy()
+    for n in rng.permutation(len(out))[: round(len(out) * (0.05, 0.1, 0.25, 0.5)[strength])]:
+        form = copies.Form(bool(rng.integers(2)), zoom=rng.uniform(1, 1.1), turn=rng.uniform(-5, 5))
+        out[n] = form.apply(training[rng.integers(len(training))])
+    return out
+
+
 def one_cheek(faces: Faces, strength: int) -> Pixels:
     """All with a scar on the same cheek."""
     return each(lambda img, points, s, _: scar(img, points, s, 0))(faces, strength, np.random.default_rng(0))
@@ -278,6 +290,7 @@ def looking(pictures: Pixels, asked: Sequence[Extractor]) -> dict[str, Vectors]:
 # --- the table ------------------------------------------------------------------------------------
 
 
+COPIES = "copies"
 Standards = Mapping[str, Usual]  # by kind of features
 
 
@@ -299,19 +312,33 @@ def measure(faces: Faces, asked: Sequence[Extractor], standards: Standards, seed
     order = np.random.default_rng(seed).permutation(len(faces.pictures))
     half = len(order) // 2
     first, second = order[:half], order[half : 2 * half]
+    training = faces.pictures[first]
+    limit = copied_from(copies.find(training, training, held_out=True).score)
+    called = copied(faces.pictures[second], training, limit)
+    share = (called.sum() + 2) / (half + 4)  # of Agresti and Coull: above 0 where none was called a copy
     real = looking(faces.pictures, asked)
     expected = {name: untouched(name, vectors) for name, vectors in real.items()}
     rows = []
-    for way, spoil in tqdm(WAYS.items(), desc="ways"):
+    ways: dict[str, Spoil] = {**WAYS, "training images drawn": partial(memorised, training)}
+    for way, spoil in tqdm(ways.items(), desc="ways"):
         for strength in range(STRENGTHS):
-            spoiled = looking(spoil(faces.some(second), strength, np.random.default_rng(seed)), asked)
+            pictures = spoil(faces.some(second), strength, np.random.default_rng(seed))
+            spoiled = looking(pictures, asked)
             kept = {name: vectors[first] for name, vectors in real.items()}
             if way in AGAINST:
                 kept = looking(AGAINST[way](faces.some(first), strength), asked)
             for name, (mean, spread) in expected.items():
                 distance = (between(name, kept[name], spoiled[name]) - mean) / spread
                 rows.append({"way": way, "strength": strength, "features": name, "distance": distance})
+            more = copied(pictures, training, limit).mean() - called.mean()
+            distance = more / np.sqrt(share * (1 - share) / half)
+            rows.append({"way": way, "strength": strength, "features": COPIES, "distance": distance})
     return pd.DataFrame(rows)
+
+
+def copied(pictures: Pixels, training: Pixels, limit: float) -> NDArray[np.bool_]:
+    """Which pictures are called copies."""
+    return np.asarray(copies.find(pictures, training).score > limit)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
