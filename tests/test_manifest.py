@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from semireal import manifest
 from semireal.errors import UserError
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=20)
+# any character, and often those that mean something in a table
+TEXT = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from('\r\n",\x00\x1a\ufeff')), max_size=20)
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=8))
@@ -82,8 +83,27 @@ def test_columns_are_in_the_declared_order_and_no_others(tmp_path: Path) -> None
     row = {"tilt": 1.5, "title": "x", "id": "2", "domain": "photo"}
     manifest.write(tmp_path, [manifest.kept(row, file="b"), manifest.kept(row, file="a")])
     assert (tmp_path / "manifest.csv").read_text() == (
-        "id,status,reason,domain,file,title,tilt\n2,kept,,photo,a,x,1.5\n2,kept,,photo,b,x,1.5\n"
+        '"id","status","reason","domain","file","title","tilt"\n'
+        '"2","kept","","photo","a","x",1.5\n"2","kept","","photo","b","x",1.5\n'
     )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,status,reason,file\nx,,,\n",
+        "id,status,reason,file\n,kept,,a.png\n",
+        "id,status,reason,file\nx,kept,,\n",
+        "id,status\nx,kept\n",
+        "id,status,reason,file\nx,kept,,a,b,c\n",
+        "id,status,reason,file,score\nx,kept,,a,high\n",
+        "\xff\xfe\0",
+    ],
+)
+def test_a_damaged_manifest_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.csv").write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=r"manifest\.csv: damaged \("):
+        manifest.read(tmp_path)
 
 
 def test_every_column_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Stages read the manifest of the stage before, never its folder. Counts always add up: in = kept + rejected.
 """
 
+import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from semireal.files import write_json
 
 FILE = "manifest.csv"
 KEPT, REJECTED = "kept", "rejected"
-NEAR_DUPLICATE = "near-duplicate"  # the reason of stage dedupe
+SAME_FILE, NEAR_DUPLICATE = "same file", "near-duplicate"  # the reasons of stages scrape and dedupe ...
+OTHER_DOMAIN = ", declared as another domain"  # ... and what is behind them where the two sources do not agree
 
 # Columns in the order in which stages add them; everything not in NUMBERS is text.
 COLUMNS = (
@@ -32,15 +34,31 @@ COLUMNS = (
         "geometry",
         "crop_box",
         "crop_side",
+        "turned",
         "angle",
+        "edge",
+        "outside",
+        "blocks",
     ),
     "bytes",
     *("declared", "style", "p_photo", "p_portrait", "p_line_art", "p_anime", "sharpness", "detail", "turn", "tilt"),
-    *("rule", "note", "phash", "cluster", "survivor"),
+    *("rule", "note", "phash", "fine", "cluster", "survivor"),
 )
 NUMBERS = {
-    *("raw_bytes", "raw_width", "raw_height", "score", "crop_side", "angle", "bytes"),
-    *("p_photo", "p_portrait", "p_line_art", "p_anime", "sharpness", "detail", "turn", "tilt"),
+    *(
+        "raw_bytes",
+        "raw_width",
+        "raw_height",
+        "score",
+        "crop_side",
+        "turned",
+        "angle",
+        "edge",
+        "outside",
+        "blocks",
+        "bytes",
+    ),
+    *("p_photo", "p_portrait", "p_line_art", "p_anime", "sharpness", "detail", "fine", "turn", "tilt"),
 }
 
 Row = dict[str, Any]
@@ -65,21 +83,48 @@ def write(folder: Path, rows: Iterable[Row]) -> pd.DataFrame:
     table = table.reindex(columns=[name for name in COLUMNS if name in table.columns])
     if not table.empty:
         table = table.sort_values(["id", "file"], kind="stable")
-    table.to_csv(folder / FILE, index=False, lineterminator="\n")
+    # all texts in quotes: Python before 3.13 leaves a carriage return outside of them
+    table.to_csv(folder / FILE, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     return table
 
 
 def read(folder: Path) -> pd.DataFrame:
     """Read the manifest of a dataset; a missing one is the user's to mend."""
     try:
-        table = pd.read_csv(folder / FILE, dtype=str, keep_default_na=False)
+        table = pd.read_csv(folder / FILE, dtype=str, keep_default_na=False, lineterminator="\n")
     except FileNotFoundError:
         raise UserError(
             f"{folder / FILE}: not found. Run `dvc repro`, or `dvc pull {folder}` if it was shared"
         ) from None
-    for name in NUMBERS & set(table.columns):
-        table[name] = pd.to_numeric(table[name])
+    except (ValueError, UnicodeDecodeError) as error:  # of pandas: cells that do not fit the header, no text
+        raise damaged(folder, " ".join(str(error).split())) from None
+    _check(table, folder)
     return table
+
+
+def _check(table: pd.DataFrame, folder: Path) -> None:
+    """Turn the numbers into such; UserError for a row that says of no image what became of it."""
+    missing = [name for name in ("id", "status", "reason", "file") if name not in table.columns]
+    if missing and not table.empty:
+        raise damaged(folder, f"no column {missing[0]}")
+    if table.empty:
+        return
+    used = table["status"] == KEPT
+    wrong = ~table["status"].isin((KEPT, REJECTED)) | (used & ((table["id"] == "") | (table["file"] == "")))
+    if wrong.any():
+        number = int(wrong.to_numpy().argmax())
+        found = ", ".join(f"{name} {table[name].iloc[number]!r}" for name in ("id", "status", "file"))
+        raise damaged(folder, f"image {number + 1} has {found}")
+    for name in NUMBERS & set(table.columns):
+        try:
+            table[name] = pd.to_numeric(table[name])
+        except ValueError as error:
+            raise damaged(folder, f"{name}: {error}") from None
+
+
+def damaged(folder: Path, why: str) -> UserError:
+    """The error for a table that cannot be used."""
+    return UserError(f"{folder / FILE}: damaged ({why}). Remove {folder} and run `dvc repro`, or `dvc pull {folder}`")
 
 
 def read_kept(folder: Path) -> list[Row]:

@@ -49,7 +49,7 @@ def test_folders_become_a_collection(collect: Callable[..., Path], work_root: Pa
     photos = folder_of(work_root, "mine", 3)
     (work_root / "mine" / ".hidden").touch()
     (work_root / "mine" / "copy.png").write_bytes((work_root / "mine" / "1.png").read_bytes())
-    out = collect({"a": photos, "b": folder_of(work_root, "more", 4) | {"domain": "portrait", "limit": 4}})
+    out = collect({"a": photos, "b": folder_of(work_root, "more", 4) | {"limit": 4}})
     table = manifest.read(out)
     kept = manifest.read_kept(out)
     # the second folder starts with the same three pictures
@@ -57,12 +57,52 @@ def test_folders_become_a_collection(collect: Callable[..., Path], work_root: Pa
         "in": 8,
         "kept": 4,
         "rejected": {"same file": 4},
-        "domain": {"photo": 3, "portrait": 1},
+        "domain": {"photo": 4},
         "source": {"a": 3, "b": 1},
     }
     assert sorted(f"images/{f.name}" for f in (out / "images").iterdir()) == sorted(row["file"] for row in kept)
     assert all(row["sha256"].startswith(row["id"]) for row in kept)
     assert str(work_root) not in table.to_csv()
+
+
+def test_the_order_of_sources_does_not_decide_what_a_picture_shows(
+    collect: Callable[..., Path], work_root: Path
+) -> None:
+    both = {"photos": folder_of(work_root, "a", 2), "portraits": folder_of(work_root, "b", 1) | {"domain": "portrait"}}
+    for name, sources in (("one", both), ("two", dict(reversed(both.items())))):
+        found = manifest.read(collect(sources, name))
+        twice = found[found["id"].duplicated(keep=False)]
+        assert sorted(zip(twice["status"], twice["reason"], twice["domain"], strict=True)) == [
+            ("kept", "", "auto"),
+            ("rejected", "same file, declared as another domain", "auto"),
+        ]
+        report = json.loads((work_root / name / "report.json").read_text())
+        assert report["rejected"] == {"same file, declared as another domain": 1}
+    assert (work_root / "one" / "images").is_dir()
+
+
+def test_names_in_any_encoding_and_other_files_do_not_break_a_collection(
+    collect: Callable[..., Path], work_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = work_root / "mine"
+    folder.mkdir()
+    for n, name in enumerate(("a.png", "elf\r.png", "cafe\u0301.png")):
+        Image.fromarray(texture(n)).save(folder / name)
+    (folder / "a.png").rename(folder / os.fsdecode(b"se\xf1ora.png"))
+    for name in ("Icon\r", "caption.txt"):
+        (folder / name).write_text("no picture")
+    (folder / "IMG.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    phones = work_root / "phone"
+    phones.mkdir()
+    (phones / "IMG.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    sources = {name: {"folder": str(work_root / name), "domain": "photo", "limit": 3} for name in ("mine", "phone")}
+    table = manifest.read(collect(sources))
+    assert sorted(table[table["status"] == "kept"]["title"]) == ["café", "elf", "señora"]
+    assert sorted(table[table["status"] != "kept"]["reason"]) == [
+        *["format not supported: HEIC"] * 2,
+        *["not an image"] * 2,
+    ]
+    assert "source phone gave no image (format not supported: HEIC 1)" in capsys.readouterr().err
 
 
 def test_a_source_may_have_both_domains(collect: Callable[..., Path], work_root: Path) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from semireal import text
 from semireal.collect.gallerydl import LINK, MARKS
 from semireal.manifest import Row
 
@@ -61,7 +62,7 @@ def opted_out(meta: Mapping[str, Any]) -> bool:
 
 def _page(meta: Mapping[str, Any]) -> str:
     try:
-        return _line(_PAGES[str(meta.get("category"))](meta))
+        return text.line(_PAGES[str(meta.get("category"))](meta))
     except (KeyError, TypeError):
         return ""
 
@@ -86,7 +87,7 @@ def _commons(meta: Mapping[str, Any], key: str) -> str:
     value = found.get(key) if isinstance(found, dict) else None
     if isinstance(value, dict):
         value = value.get("value")
-    return _line(re.sub(r"<[^>]*>", " ", str(value or "")))
+    return text.line(re.sub(r"<[^>]*>", " ", str(value or "")))
 
 
 def _first(meta: Mapping[str, Any], *keys: str) -> str:
@@ -98,11 +99,5 @@ def _first(meta: Mapping[str, Any], *keys: str) -> str:
         if isinstance(value, list):
             value = " ".join(str(v.get("name", "")) if isinstance(v, dict) else str(v) for v in value)
         if value:
-            return _line(str(value))
+            return text.line(str(value))
     return ""
-
-
-def _line(text: str) -> str:
-    """One line that any file takes: no control characters, no halves of surrogates, at most 2,000 characters."""
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(text.split())[:2000]

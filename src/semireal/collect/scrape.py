@@ -4,22 +4,21 @@ Which images there are to fetch and when is the work of `semireal.collect.collec
 the collection comes from what was fetched.
 """
 
-import errno
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from semireal import code, files, images, manifest, paths, stage
+from semireal import code, files, images, manifest, paths, stage, text
 from semireal.collect import gallery, takedowns
 from semireal.collect.collector import Collector, Order, Patience, clock, collect
 from semireal.collect.gallery import Gallery
 from semireal.collect.gallerydl import configuration, hosts_of, read_secrets, site_of
-from semireal.collect.source import Source, load_sources
+from semireal.collect.source import AUTO, Source, load_sources
 from semireal.collect.takedowns import Takedowns
 from semireal.errors import Unfinished, UserError
 from semireal.files import sha256_of
@@ -27,8 +26,8 @@ from semireal.manifest import Row
 
 DEMO = "demo:"  # demo:TAG+TAG stands for a list of the embedded gallery
 FAILED, OPTED_OUT = "download failed", "opted out"
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 ACCEPT_ALL = "all"
+CONVERT = "Files of formats that are not supported: convert them to JPEG or PNG"
 DEFAULT_PATIENCE = Patience()
 
 
@@ -94,9 +93,9 @@ def run(
             rows += [row | {"source": name, "domain": source.domain} for row in found]
         _copy_unique(rows, out, taken_down)
     except OSError as error:
-        if error.errno not in NO_SPACE and error.filename is None:
+        if error.errno not in stage.NO_SPACE and error.filename is None:
             raise
-        if error.errno not in NO_SPACE:
+        if error.errno not in stage.NO_SPACE:
             raise UserError(f"scrape: {os.fsdecode(error.filename)}: {error.strerror}. Mend or remove it") from None
         where = error.filename or work
         raise Unfinished(
@@ -105,33 +104,61 @@ def run(
     for row in rows:
         del row["path"]
     accepted = {"unfinished": {c.order.name: len(c.missing()) for c in open_ones}} if open_ones else {}
-    manifest.save(out, rows, "scrape", f"Look at the sources in {definition}", **accepted)
+    manifest.save(out, rows, "scrape", f"Look at the sources in {definition}. {CONVERT}", **accepted)
+    _say_what_gave_nothing(sources, rows)
     for collector in collectors.values():
         if collector not in open_ones:
             collector.journal.add("anew")
 
 
+def _say_what_gave_nothing(sources: Mapping[str, Source], rows: list[Row]) -> None:
+    """Name the sources of which no image is here, and why: the others may hide that."""
+    for name in sources:
+        found = [row for row in rows if row["source"] == name]
+        if not any(row["status"] == manifest.KEPT for row in found):
+            reasons = manifest.count(row["reason"] for row in found)
+            why = ", ".join(f"{reason} {n}" for reason, n in reasons.items()) or "it has none"
+            stage.say(f"scrape: source {name} gave no image ({why}). {CONVERT}")
+
+
 def _copy_unique(rows: list[Row], out: Path, taken_down: Takedowns) -> None:
     """Name each file by its content and copy it; not what is taken down, nor a second copy of the same bytes."""
-    seen = set()
+    there = [row for row in rows if row["path"] is not None]
+    for row in there:
+        digest = sha256_of(row["path"])
+        row.update(id=digest[:16], sha256=digest, raw_bytes=row["path"].stat().st_size)
     for row in rows:
-        path = row["path"]
-        if path is None:
+        if row["path"] is None:
             row.update(manifest.rejected(row, row["reason"], id=""))
-            continue
-        digest = sha256_of(path)
-        suffix = path.suffix.lower() if re.fullmatch(r"\.\w{1,5}", path.suffix) else ".bin"
-        row.update(id=digest[:16], sha256=digest, raw_bytes=path.stat().st_size)
+    contested = _agree_on_domains(there)
+    seen = set()
+    for row in there:
+        digest, path = row["sha256"], row["path"]
         if taken_down.matches(row):
             row.update(manifest.rejected(row, takedowns.REASON))
-            continue
-        if digest in seen:
-            row.update(manifest.rejected(row, "same file"))
-            continue
-        seen.add(digest)
-        file = f"images/{digest[:16]}{suffix}"
-        shutil.copyfile(path, out / file)
-        row.update(manifest.kept(row, file=file))
+        elif digest in seen:
+            other = manifest.OTHER_DOMAIN if digest in contested else ""
+            row.update(manifest.rejected(row, manifest.SAME_FILE + other))
+        else:
+            seen.add(digest)
+            suffix = path.suffix.lower() if re.fullmatch(r"\.\w{1,5}", path.suffix) else ".bin"
+            file = f"images/{digest[:16]}{suffix}"
+            shutil.copyfile(path, out / file)
+            row.update(manifest.kept(row, file=file))
+
+
+def _agree_on_domains(rows: Iterable[Row]) -> set[str]:
+    """Give copies of a file one domain; returns the SHA-256 of those that are declared to be both photo and portrait.
+
+    These become `auto`: stage filter measures what they are, and the order of the sources decides nothing.
+    """
+    declared: dict[str, set[str]] = {}
+    for row in rows:
+        declared.setdefault(row["sha256"], set()).update({row["domain"]} - {AUTO})
+    for row in rows:
+        domains = declared[row["sha256"]]
+        row["domain"] = next(iter(domains)) if len(domains) == 1 else AUTO
+    return {digest for digest, domains in declared.items() if len(domains) > 1}
 
 
 def _from_folder(source: Source) -> list[Row]:
@@ -140,10 +167,12 @@ def _from_folder(source: Source) -> list[Row]:
         raise UserError(f"scrape: folder {folder} not found. Put images there, or change the source")
     rows: list[Row] = []
     left = source.limit
-    for file in sorted(files_below(folder)):
-        row = {"path": file, "title": file.stem, "file_url": file.relative_to(folder).as_posix()}
-        if not images.is_picture(file):
-            rows.append(row | {"path": None, "reason": f"no picture: {file.suffix.lower() or 'no suffix'}"})
+    # in an order that does not depend on how a system writes its letters
+    for file in sorted(files_below(folder), key=lambda path: (text.name(path.relative_to(folder)), path)):
+        row = {"path": file, "title": text.name(PurePath(file.stem)), "file_url": text.name(file.relative_to(folder))}
+        problem = images.problem(file)
+        if problem:
+            rows.append(row | {"path": None, "reason": problem})
         elif left != 0:
             rows.append(row)
             left = None if left is None else left - 1

@@ -8,12 +8,14 @@ from typing import Any
 from semireal.errors import UserError
 from semireal.schema import load_yaml, param, parse
 
+AUTO = "auto"  # the domain of a source that has both
+
 
 @dataclass(frozen=True)
 class Source:
     """Where images come from: a URL or a folder, one of the two. Only domain and url or folder have to be given."""
 
-    domain: str = param(choices=("photo", "portrait", "auto"))
+    domain: str = param(choices=("photo", "portrait", AUTO))
     """what it shows; auto = both, the stage filter tells them apart"""
     url: str | None = param()
     """page that gallery-dl knows, or demo:TAG+TAG for the embedded gallery"""

@@ -119,7 +119,8 @@ def _look_at(folder: Path) -> None:
     files = list(scrape.files_below(folder))
     if not files:
         raise UserError(f"{folder}: the folder is empty. Put pictures there")
-    other = manifest.count(path.suffix.lower() or "no suffix" for path in files if not images.is_picture(path))
+    problems = {path: images.problem(path) for path in files}
+    other = manifest.count(_kind(path, problem) for path, problem in problems.items() if problem)
     kinds, count = ", ".join(f"{n} {suffix}" for suffix, n in sorted(other.items())), sum(other.values())
     if count == len(files):
         raise UserError(
@@ -129,6 +130,10 @@ def _look_at(folder: Path) -> None:
         stage.say(
             f"note: {folder}: {count} of {len(files)} files are no pictures that can be read, and stay out ({kinds})"
         )
+
+
+def _kind(path: Path, problem: str) -> str:
+    return problem if problem.startswith(images.UNSUPPORTED) else path.suffix.lower() or "no suffix"
 
 
 def _sources(named: Sequence[Source], limit: int | None, licence: str | None) -> dict[str, Any]:
