@@ -60,7 +60,7 @@ def test_curves_show_losses_and_the_best_snapshot(drawn: list[Any]) -> None:
 
 def test_funnel_shows_what_is_left_and_why(drawn: list[Any]) -> None:
     steps = [("raw", 200, {}), ("face found", 150, {"no face": 20, "small": 30}), ("by hand", 160, {"back": -10})]
-    figures.save_funnel(steps, "elf", Path("x"))
+    figures.save_funnel(steps, {"filter.min_side: 96": 5}, "elf", Path("x"))
     funnel, reported = drawn[0].axes
     assert [label.get_text() for label in funnel.get_yticklabels()] == ["raw", "face found", "by hand"]
     assert [bar.get_width() for bar in funnel.patches] == [200, 150, 160]

@@ -57,17 +57,20 @@ def save_curves(history: pd.DataFrame, path: Path) -> None:
             axes.grid(alpha=0.3)
 
 
-def save_funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]], name: str, path: Path) -> None:
+def save_funnel(
+    steps: Sequence[tuple[str, int, Mapping[str, int]]], back: Mapping[str, int], name: str, path: Path
+) -> None:
     """Draw what each step left as bars, with the reasons, and below it the yield beside that of the 2022 report.
 
-    steps: name, images left and images lost by reason (negative: brought back), from the raw images on.
+    steps: name, images left and images lost by reason (negative: brought back), from the raw images on. back: how many
+    images a milder threshold would bring back.
     """
     names, left = [step[0] for step in steps], [step[1] for step in steps]
     yields = {f"{name}, here": (left[0], left[-1])}
     if name in REPORT:
         one = REPORT[name]
         yields[f"{one.title}, 2022 report" + (", about" if one.rough else "")] = (one.raw, one.faces)
-    with _saved(path, 8, 0.62 * (len(steps) + len(yields)) + 1) as figure:
+    with _saved(path, 8, 0.62 * (len(steps) + len(yields)) + 1 + 0.2 * len(back)) as figure:
         funnel, reported = figure.subplots(2, height_ratios=[len(steps), len(yields)])
         funnel.barh(names, left, color="tab:blue", height=0.62)
         for row, (_, n, lost) in enumerate(steps):
@@ -86,6 +89,9 @@ def save_funnel(steps: Sequence[tuple[str, int, Mapping[str, int]]], name: str, 
             axes.invert_yaxis()
             axes.set_xticks([])
             axes.spines[["top", "right", "bottom"]].set_visible(False)
+        if back:
+            lines = (f"{setting} would bring back {count}" for setting, count in back.items())
+            reported.set_xlabel("\n".join(lines), fontsize=8)
 
 
 def save_sweep(sweep: pd.DataFrame, psi: float, path: Path) -> None:

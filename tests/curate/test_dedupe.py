@@ -8,7 +8,9 @@ from PIL import Image
 
 from conftest import texture
 from semireal import images, manifest
+from semireal.collect.gallery import faces as gallery
 from semireal.curate import dedupe
+from semireal.curate.filter import sharpness
 from semireal.params.dedupe import Dedupe
 
 
@@ -36,12 +38,16 @@ def test_clusters_over_several_stripes() -> None:
     assert len(groups) == 600
 
 
+ROW = {"domain": "photo", "sharpness": 0.7, "fine": 300}
+
+
 def test_survivor_is_the_largest_then_the_sharpest_then_the_first() -> None:
-    rows = [
-        {"id": "d", "crop_side": 300, "sharpness": 9.0, "file": "d"},
-        {"id": "c", "crop_side": 300, "sharpness": 9.0, "file": "c"},
-        {"id": "b", "crop_side": 300, "sharpness": 1.0, "file": "b"},
-        {"id": "a", "crop_side": 200, "sharpness": 99.0, "file": "a"},
+    rows: list[manifest.Row] = [
+        ROW | {"id": "e", "crop_side": 900, "fine": 205, "sharpness": 0.9, "file": "e"},  # no finer than the smallest
+        ROW | {"id": "d", "crop_side": 300, "fine": 300, "sharpness": 0.8, "file": "d"},
+        ROW | {"id": "c", "crop_side": 300, "fine": 300, "sharpness": 0.8, "file": "c"},
+        ROW | {"id": "b", "crop_side": 300, "fine": 300, "sharpness": 0.7, "file": "b"},
+        ROW | {"id": "a", "crop_side": 200, "fine": 200, "sharpness": 0.9, "file": "a"},
     ]
     for group in (rows, rows[::-1]):
         decided = dedupe.decide(group)
@@ -51,14 +57,40 @@ def test_survivor_is_the_largest_then_the_sharpest_then_the_first() -> None:
 
 def test_what_a_person_kept_survives() -> None:
     rows = [
-        {"id": "a", "crop_side": 300, "sharpness": 9.0, "file": "a", "note": ""},
-        {"id": "b", "crop_side": 200, "sharpness": 9.0, "file": "b", "note": "kept by hand"},
-        {"id": "c", "crop_side": 100, "sharpness": 9.0, "file": "c", "note": "kept by hand"},
-        {"id": "d", "crop_side": 400, "sharpness": 9.0, "file": "d", "note": "domain by hand"},
+        ROW | {"id": "a", "crop_side": 300, "file": "a", "note": ""},
+        ROW | {"id": "b", "crop_side": 200, "file": "b", "note": "kept by hand"},
+        ROW | {"id": "c", "crop_side": 100, "fine": 100, "file": "c", "note": "kept by hand"},
+        ROW | {"id": "d", "crop_side": 400, "fine": 400, "file": "d", "note": "domain by hand"},
     ]
     decided = dedupe.decide(rows)
     assert [row["id"] for row in decided if row["status"] == "kept"] == ["b", "c"]
     assert {row["survivor"] for row in decided} == {"b"}
+
+
+def test_an_enlarged_copy_does_not_survive_its_original(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+    head = Image.fromarray(np.asarray(gallery.draw("elf", "photo", np.random.default_rng(1))))
+    original = np.asarray(head.resize((170, 170), Image.Resampling.LANCZOS))
+    enlarged = np.asarray(Image.fromarray(original).resize((510, 510), Image.Resampling.BICUBIC))
+    pictures = [
+        (images.resize(img, 512), {"crop_side": img.shape[0], "sharpness": sharpness(images.resize(img, 512))})
+        for img in (enlarged, original)
+    ]
+    filtered, out = make_dataset("filtered", pictures, ".jpg"), tmp_path / "out"
+    out.mkdir()
+    dedupe.run(filtered, out, Dedupe(max_distance=36))
+    assert manifest.read(out).set_index("crop_side")["status"].to_dict() == {510: "rejected", 170: "kept"}
+
+
+def test_copies_declared_as_photo_and_portrait_get_the_measured_domain() -> None:
+    photo = {"p_photo": 0.9, "p_portrait": 0.1, "p_line_art": 0.0, "p_anime": 0.0}
+    rows = [
+        photo | {"id": name, "domain": domain, "crop_side": 300, "fine": 300, "sharpness": sharp, "file": name}
+        for name, domain, sharp in (("a", "photo", 1.0), ("b", "portrait", 2.0))
+    ]
+    for group in (rows, rows[::-1]):
+        decided = {row["id"]: row for row in dedupe.decide(group)}
+        assert (decided["b"]["status"], decided["b"]["domain"]) == ("kept", "photo")
+        assert decided["a"]["reason"] == "near-duplicate, declared as another domain"
 
 
 def test_copies_are_found_and_different_pictures_kept(make_dataset: Callable[..., Path], tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import ROOT, texture
-from semireal import manifest
+from semireal import images, manifest
 from semireal.classifiers import style as style_training
 from semireal.collect.gallery.catalogue import Kind, Post, posts, render, truth
-from semireal.collect.gallery.faces import CHARACTERS
+from semireal.collect.gallery.faces import CHARACTERS, draw
 from semireal.curate import decisions, dedupe, resize, style
 from semireal.curate.decisions import Decision
 from semireal.curate.filter import measures, sharpness, verdict
@@ -26,20 +28,22 @@ from semireal.training import dataset
 PARAMS = Filter(
     min_bytes=1000,
     min_side=100,
-    min_sharpness=20,
+    min_sharpness=0.45,
     min_detail=40,
+    max_blocks=0.4,
     max_line_art=0.5,
     max_anime=0.5,
     max_turn=1,
     max_tilt=45,
     min_agreement=0.2,
 )
-ANY_STYLE = Filter(1000, 100, 20, None, None, None, None, None, None)
+ANY_STYLE = Filter(1000, 100, 0, None, None, None, None, None, None, None)
 STYLE = {"p_photo": 0.6, "p_portrait": 0.4, "p_line_art": 0.0, "p_anime": 0.0}
 GOOD = STYLE | {
     "crop_side": 200,
     "bytes": 5000,
-    "sharpness": 50.0,
+    "sharpness": 0.7,
+    "blocks": 0.1,
     "detail": 120,
     "turn": 0.1,
     "tilt": 5.0,
@@ -53,9 +57,10 @@ GOOD = STYLE | {
         ({}, ""),
         ({"crop_side": 99}, "source too small"),
         ({"bytes": 999}, "file too small"),
-        ({"sharpness": 19.9}, "blurred"),
-        ({"crop_side": 100, "bytes": 1000, "sharpness": 20}, ""),
+        ({"sharpness": 0.44}, "blurred"),
+        ({"crop_side": 100, "bytes": 1000, "sharpness": 0.45}, ""),
         ({"detail": 39}, "upscaled"),
+        ({"blocks": 0.41}, "blocky"),
         ({"p_line_art": 0.51}, "line art"),
         ({"p_anime": 0.51}, "flat anime"),
         ({"turn": 1.1}, "extreme pose"),
@@ -63,7 +68,7 @@ GOOD = STYLE | {
         ({"p_photo": 0.05, "p_portrait": 0.9}, "other domain than declared"),
         ({"p_photo": 0.3, "p_portrait": 0.7}, ""),
         # the first reason is the one that explains the others
-        ({"crop_side": 99, "sharpness": 1, "p_line_art": 1}, "source too small"),
+        ({"crop_side": 99, "sharpness": 0.1, "p_line_art": 1}, "source too small"),
         ({"p_line_art": 0.9, "bytes": 1}, "line art"),
     ],
 )
@@ -82,11 +87,21 @@ def test_a_face_without_landmarks_has_no_pose() -> None:
     assert verdict(row | {"turn": float("nan")}, PARAMS) == ""
 
 
+def test_light_and_contrast_do_not_change_sharpness() -> None:
+    img = np.asarray(draw("elf", "photo", np.random.default_rng(0)))
+    for darker in (img * 0.15, img * 0.5, 90 + img * 0.3):
+        assert sharpness(darker.round().astype(np.uint8)) == pytest.approx(sharpness(img), rel=0.1)
+    soft = np.asarray(cv2.GaussianBlur(img, (0, 0), img.shape[0] / 64), np.uint8)
+    assert sharpness(soft) < 0.45 < sharpness(img)
+    blocks = np.asarray(Image.open(io.BytesIO(images.encode_jpeg(soft, 20))))
+    assert sharpness(blocks) < 0.45
+
+
 def test_blur_lowers_sharpness_and_size_does_not_matter_much() -> None:
     img = texture(0, 512, 512)
     noisy = np.clip(img.astype(int) + np.random.default_rng(0).integers(-30, 30, img.shape), 0, 255).astype(np.uint8)
     blurred = np.asarray(cv2.GaussianBlur(noisy, (0, 0), 4), dtype=np.uint8)
-    assert sharpness(blurred) < sharpness(noisy) / 5
+    assert sharpness(blurred) < sharpness(noisy)
     assert sharpness(np.full((64, 64, 3), 77, np.uint8)) == 0
 
 
@@ -170,7 +185,7 @@ def test_counts_and_copies(make_dataset: Callable[..., Path], tmp_path: Path, mo
     answers(monkeypatch, {})
     out = tmp_path / "out"
     out.mkdir()
-    run_filter(resized, out, PARAMS)
+    run_filter(resized, out, dataclasses.replace(PARAMS, min_sharpness=0.2))
     report = json.loads((out / "report.json").read_text())
     assert report["rejected"] == {"file too small": 1, "blurred": 1, "source too small": 1}
     assert (report["in"], report["kept"]) == (4, 1)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,12 @@ from PIL import Image
 
 from conftest import texture
 from semireal import images, manifest
+from semireal.collect.gallery import faces as gallery
 from semireal.errors import UserError
-from semireal.faces import crop
+from semireal.faces import crop, detect, upright
 from semireal.faces.detect import Face
 from semireal.params.crop import Crop
+from semireal.training.dataset import eyes
 
 PARAMS = Crop(
     detector_photo="verified",
@@ -26,6 +29,8 @@ PARAMS = Crop(
     lift=0.12,
     scale=1.0,
     min_face=20,
+    min_edge=None,
+    max_outside=None,
 )
 ALIGNED = replace(PARAMS, geometry="aligned")
 ROW = {"id": "00ff", "domain": "photo", "source": "s", "status": "kept", "file": "images/x.png"}
@@ -69,8 +74,12 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "x.png"
 
 
+def cropped(picture: Path, detector: Any, params: Crop) -> list[manifest.Row]:
+    return crop.crop_image(picture, ROW, detector, upright.Upright(), params, picture.parent)
+
+
 def test_crop_is_the_square_of_the_picture(picture: Path) -> None:
-    (row,) = crop.crop_image(picture, ROW, lambda _: [face(100, 100, 160, 160)], PARAMS, picture.parent)
+    (row,) = cropped(picture, lambda _: [face(100, 100, 160, 160)], PARAMS)
     out = images.load_rgb(picture.parent / row["file"])
     x0, y0, x1, y1 = (int(v) for v in row["crop_box"].split())
     assert np.array_equal(out, texture(3, 300, 400)[y0:y1, x0:x1])
@@ -81,18 +90,18 @@ def test_crop_is_the_square_of_the_picture(picture: Path) -> None:
 def test_all_faces_or_the_largest(picture: Path) -> None:
     two = [face(10, 10, 110, 110), face(200, 100, 260, 160)]
     every = replace(PARAMS, faces="all")
-    assert [r["id"] for r in crop.crop_image(picture, ROW, lambda _: two, every, picture.parent)] == [
+    assert [r["id"] for r in cropped(picture, lambda _: two, every)] == [
         "00ff-0",
         "00ff-1",
     ]
-    assert [r["id"] for r in crop.crop_image(picture, ROW, lambda _: two, PARAMS, picture.parent)] == ["00ff-0"]
+    assert [r["id"] for r in cropped(picture, lambda _: two, PARAMS)] == ["00ff-0"]
 
 
 def test_rejections_have_a_row_and_no_file(picture: Path) -> None:
-    (none,) = crop.crop_image(picture, ROW, lambda _: [], PARAMS, picture.parent)
-    (small,) = crop.crop_image(picture, ROW, lambda _: [face(10, 10, 25, 25)], PARAMS, picture.parent)
+    (none,) = cropped(picture, lambda _: [], PARAMS)
+    (small,) = cropped(picture, lambda _: [face(10, 10, 25, 25)], PARAMS)
     picture.write_bytes(picture.read_bytes()[:3000])
-    (damaged,) = crop.crop_image(picture, ROW, lambda _: [], PARAMS, picture.parent)
+    (damaged,) = cropped(picture, lambda _: [], PARAMS)
     reasons = [(row["status"], row["reason"], row["file"]) for row in (none, small, damaged)]
     assert reasons == [(manifest.REJECTED, r, "") for r in ("no face", "face too small", "damaged file")]
     assert not list((picture.parent / "images").iterdir())
@@ -171,7 +180,7 @@ def test_any_square_of_any_image_can_be_cut(
 
 def test_a_tilted_face_is_turned_upright(picture: Path) -> None:
     tilted = FRONTAL @ np.array([[0.8, 0.6], [-0.6, 0.8]]) + (150, 100)
-    (row,) = crop.crop_image(picture, ROW, lambda _: [with_landmarks(tilted)], ALIGNED, picture.parent)
+    (row,) = cropped(picture, lambda _: [with_landmarks(tilted)], ALIGNED)
     assert (row["geometry"], row["crop_side"]) == ("aligned", 90)
     assert row["angle"] == pytest.approx(np.degrees(np.arctan2(0.6, 0.8)), abs=0.01)
     assert images.load_rgb(picture.parent / row["file"]).shape == (90, 90, 3)
@@ -179,10 +188,93 @@ def test_a_tilted_face_is_turned_upright(picture: Path) -> None:
 
 def test_a_face_without_landmarks_gets_the_square_of_its_box(picture: Path) -> None:
     found = Face((100, 100, 160, 160), 0.9, None)
-    (row,) = crop.crop_image(picture, ROW, lambda _: [found], ALIGNED, picture.parent)
-    (plain,) = crop.crop_image(picture, ROW, lambda _: [found], PARAMS, picture.parent)
+    (row,) = cropped(picture, lambda _: [found], ALIGNED)
+    (plain,) = cropped(picture, lambda _: [found], PARAMS)
     assert row == plain
     assert (row["geometry"], row["landmarks"], row["angle"]) == ("box", "", 0)
+
+
+DRAWN = replace(PARAMS, score=0.5, detect_size=480, min_edge=0.15, max_outside=0.5)
+
+
+@pytest.fixture(scope="module")
+def detector() -> detect.Detector:
+    return detect.make("verified", 0.5, 480)
+
+
+def drawn(n: int) -> images.Pixels:
+    return np.asarray(gallery.draw(("geralt", "elf", "wonder_woman")[n % 3], "photo", np.random.default_rng(n)))
+
+
+@pytest.mark.parametrize("geometry", ["box", "aligned"])
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_heads_that_are_not_upright_are_turned(
+    picture: Path, detector: detect.Detector, geometry: str, quarters: int
+) -> None:
+    turned = 0
+    for n in range(4):
+        straight, params = drawn(n), replace(DRAWN, geometry=geometry)
+        Image.fromarray(straight).save(picture)
+        (right,) = cropped(picture, detector, params)
+        head = images.load_rgb(picture.parent / right["file"]).astype(float)
+        Image.fromarray(np.rot90(straight, quarters)).save(picture)
+        (row,) = cropped(picture, detector, params)
+        if row["reason"] in ("no face", "not clear which way up"):
+            continue
+        turned += 1
+        assert row["turned"] == (360 - 90 * quarters) % 360
+        assert abs(row["angle"]) > 45
+        again = images.load_rgb(picture.parent / row["file"])
+        found = detector(again)[0].landmarks
+        assert found is not None
+        assert found[0][0] < found[1][0]  # the right eye of a person is to the left
+        assert found[:2, 1].mean() < found[3:, 1].mean()
+        assert np.corrcoef(head.ravel(), images.resize(again, len(head)).ravel())[0, 1] > 0.6
+        # the manifest says where that is in the raw picture, as for heads that are upright
+        place = eyes(row)
+        assert np.allclose(place, found[:2] / len(again), atol=0.06)
+    assert turned >= 1
+
+
+@pytest.mark.parametrize("geometry", ["box", "aligned"])
+def test_faces_cut_by_the_border_are_rejected(picture: Path, detector: detect.Detector, geometry: str) -> None:
+    reasons = []
+    for n in range(6):
+        img = drawn(n)
+        face = detector(img)[0]
+        middle = max(int(face.centre[0]), 0)
+        for part in (img[:, middle:], img[:, :middle], img[: int(face.centre[1])]):
+            Image.fromarray(part).save(picture)
+            reasons.append(cropped(picture, detector, replace(DRAWN, geometry=geometry))[0]["reason"])
+    assert set(reasons) <= {"cut off", "no face"}
+    assert "cut off" in reasons
+
+
+def test_bars_are_no_part_of_a_picture(picture: Path, detector: detect.Detector) -> None:
+    img = drawn(1)
+    (face,) = detector(img)[:1]
+    _, y0, _, y1 = (round(value) for value in face.box)
+    still = img[max(y0 - 40, 0) : y1 + 40]
+    bar = np.zeros((60, img.shape[1], 3), np.uint8)
+    for colour in (0, 255):
+        Image.fromarray(np.vstack([bar + colour, still, bar + colour]).astype(np.uint8)).save(picture)
+        (row,) = cropped(picture, detector, DRAWN)
+        left, top, right, bottom = (float(value) for value in row["crop_box"].split())
+        assert top >= 60
+        assert bottom <= 60 + len(still)
+        head = images.load_rgb(picture.parent / row["file"])
+        assert np.array_equal(head, still[int(top) - 60 : int(bottom) - 60, int(left) : int(right)])
+        assert abs(np.array(row["box"].split(), float)[1] - (60 + y0 - max(y0 - 40, 0))) < 25
+
+
+def test_a_large_square_past_the_border_is_made_smaller_first() -> None:
+    img = np.asarray(Image.fromarray(drawn(1)).resize((3000, 3000)))
+    at = crop.Square((1500.0, 1500.0), 3200, 3.0)
+    small = crop.cut_padded(img, at)
+    assert small.shape == (crop.LARGEST, crop.LARGEST, 3)
+    shrunk = np.asarray(Image.fromarray(img).resize((960, 960), Image.Resampling.BOX))
+    direct = crop.cut_padded(shrunk, crop.Square((480.0, 480.0), 1024, 3.0))
+    assert np.abs(small.astype(int) - direct).mean() < 2
 
 
 def test_each_domain_has_its_detector(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import math
 from importlib import metadata
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from conftest import texture
 from semireal import images
+from semireal.collect.gallery import faces as gallery
 from semireal.errors import UserError
 from semireal.faces import detect
 from semireal.faces.detect import Face
@@ -67,7 +69,7 @@ def test_sure_faces_get_no_second_look(verified: detect.Verified, monkeypatch: p
         looked.append(face.score)
         return False
 
-    monkeypatch.setattr(verified, "detector", lambda img: faces)
+    monkeypatch.setattr(verified, "detector", lambda img, size: faces)
     monkeypatch.setattr(verified, "accepts", reject)
     assert verified(texture(0)) == faces[:1]
     assert looked == [0.6]
@@ -160,8 +162,40 @@ def test_union_keeps_the_first_detector_s_face() -> None:
     one, same, other = (
         Face(box, score, None) for box, score in (((0, 0, 10, 10), 0.9), ((1, 1, 11, 11), 1.0), ((50, 50, 90, 90), 0.5))
     )
-    assert detect.Union([lambda _: [one], lambda _: [same, other]])(texture(0)) == [other, one]
-    assert detect.Union([lambda _: [], lambda _: [same]])(texture(0)) == [same]
+    assert detect.Union([lambda *_: [one], lambda *_: [same, other]])(texture(0)) == [other, one]
+    assert detect.Union([lambda *_: [], lambda *_: [same]])(texture(0)) == [same]
+
+
+@pytest.mark.parametrize("px", [64, 96, 200])
+def test_small_faces_of_large_pictures_and_strips_are_found(px: int) -> None:
+    detector = detect.make("verified", 0.5, 480, least=48)
+    for n, character in enumerate(("geralt", "elf")):
+        img = np.asarray(gallery.draw(character, "photo", np.random.default_rng(n)))
+        zoom = px / detector(img)[0].side
+        head = np.asarray(cv2.resize(img, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA))
+        for height, width in ((4000, 4000), (len(head) + 10, 6000), (9000, 600)):
+            canvas = np.full((height, width, 3), 200, np.uint8)
+            canvas[5 : 5 + len(head), 300 : 300 + head.shape[1]] = head[:, : width - 300]
+            (face,) = detector(canvas)
+            assert face.side == pytest.approx(px, rel=0.3)
+
+
+def test_a_closer_look_only_where_needed() -> None:
+    asked: list[int] = []
+
+    def detector(img: Pixels, size: int) -> list[Face]:
+        asked.append(size)
+        return (
+            [Face((0, 0, 9, 9), 1, None)]
+            if size < 500
+            else [Face((1, 1, 9, 9), 1, None), Face((50, 50, 90, 90), 1, None)]
+        )
+
+    large = texture(0, 1500, 3000)
+    assert len(detect.Closer(detector, 400, 48, False)(large)) == 1  # type: ignore[arg-type]
+    assert asked == [400]
+    assert len(detect.Closer(detector, 400, 48, True)(large)) == 2  # type: ignore[arg-type]
+    assert asked == [400, 400, 1000]
 
 
 NUMBER = st.floats(-1e4, 1e4)

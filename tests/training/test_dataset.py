@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from conftest import ROOT, texture
 from semireal import images
 from semireal.errors import UserError
-from semireal.faces import crop, detect
+from semireal.faces import crop, detect, upright
 from semireal.manifest import Row
 from semireal.params import whole
 from semireal.training import dataset
@@ -66,7 +66,9 @@ def test_eyes_are_where_the_crop_stage_put_them(shared: Path, tmp_path: Path, ge
     for n, path in enumerate(sorted(raw.iterdir())[:6]):
         img = np.ascontiguousarray(images.cut(images.load_rgb(path), (300, 300), 700, 20.0, 0))
         images.save_png(tmp_path / f"{n}.png", img)
-        for row in crop.crop_image(tmp_path / f"{n}.png", {"id": str(n)}, detector, settings, tmp_path):
+        for row in crop.crop_image(
+            tmp_path / f"{n}.png", {"id": str(n)}, detector, upright.Upright(), settings, tmp_path
+        ):
             if row["status"] != "kept":
                 continue
             found = images.load_rgb(tmp_path / row["file"])

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from semireal import images, manifest, workers
+from semireal.curate import style
 from semireal.curate.decisions import KEPT_BY_HAND
 from semireal.manifest import Row
 from semireal.params.dedupe import Dedupe
 from semireal.vision import hashes
 from semireal.vision.hashes import Bits
 
+SAME = 1.15  # sides of sources that differ by a smaller factor are about the same
+FINER = 1.13  # enlarged copies show up to 1.11 times the detail of their originals, sources of 1.5 times the side 1.16
 ROWS_AT_ONCE = 256  # distances are computed in stripes, so that memory stays linear in the number of images
 
 
@@ -23,14 +27,15 @@ def run(filtered: Path, out: Path, params: Dedupe) -> None:
     """Read `filtered`, copy the survivors to `out`, with manifest and report."""
     (out / "images").mkdir()
 
-    def one(row: Row) -> Bits:
-        return hashes.of(images.load_rgb(filtered / row["file"]))
+    def one(row: Row) -> tuple[Bits, Row]:
+        img = images.load_rgb(filtered / row["file"])
+        bits = hashes.of(img)
+        # `fine`, unlike `detail`, is measured at the size that all have by now
+        return bits, row | {"phash": hashes.text(bits), "fine": round(style.detail(img))}
 
-    rows = manifest.read_kept(filtered)
-    found = list(workers.each(one, rows, "dedupe"))
-    hashed = [row | {"phash": hashes.text(bits)} for row, bits in zip(rows, found, strict=True)]
-    groups = clusters(found, params.max_distance)
-    decided = [row for group in groups for row in decide([hashed[index] for index in group])]
+    found = list(workers.each(one, manifest.read_kept(filtered), "dedupe"))
+    groups = clusters([bits for bits, _ in found], params.max_distance)
+    decided = [row for group in groups for row in decide([found[index][1] for index in group])]
     for row in decided:
         if row["file"]:
             shutil.copyfile(filtered / row["file"], out / row["file"])
@@ -55,6 +60,15 @@ def clusters(found: Sequence[Bits], max_distance: int) -> list[list[int]]:
     return sorted(groups.values())
 
 
+def better(small: Row, large: Row) -> Row:
+    """The better one of two copies, where the second has the larger source, or about the same and a sharper picture.
+
+    A source that is clearly larger, but shows no finer detail, was enlarged, and the other one may be its original.
+    """
+    larger = large["crop_side"] > SAME * small["crop_side"]
+    return small if larger and large["fine"] < FINER * small["fine"] else large
+
+
 def _links(table: Bits, start: int, max_distance: int) -> NDArray[np.int64]:
     distance = hashes.hamming(table[start : start + ROWS_AT_ONCE], table)
     return np.asarray(np.argwhere(distance <= max_distance) + np.array([start, 0]))
@@ -63,19 +77,22 @@ def _links(table: Bits, start: int, max_distance: int) -> NDArray[np.int64]:
 def decide(group: list[Row]) -> list[Row]:
     """Mark the survivor of a group kept and the others rejected, except those that a person kept.
 
-    The survivor was kept by hand, or else has the largest source crop, then the sharpest picture, then the smallest
-    id.
+    The survivor was kept by hand, or else has the largest source that was not enlarged: see `better`.
     """
 
     def by_hand(row: Row) -> bool:
         return row.get("note") == KEPT_BY_HAND
 
-    survivor = min(group, key=lambda row: (not by_hand(row), -row["crop_side"], -row["sharpness"], row["id"]))
+    candidates = [row for row in group if by_hand(row)] or group
+    from_last = sorted(candidates, key=lambda row: row["id"], reverse=True)  # of equals the first one wins
+    survivor = reduce(better, sorted(from_last, key=lambda row: (row["crop_side"], row["sharpness"])))
     cluster = min(row["id"] for row in group) if len(group) > 1 else ""
     marks = {"cluster": cluster, "survivor": survivor["id"] if cluster else ""}
+    reason = manifest.NEAR_DUPLICATE
+    if len({row["domain"] for row in group}) > 1:
+        marks["domain"] = style.measured(survivor)
+        reason += manifest.OTHER_DOMAIN
     return [
-        manifest.kept(row, **marks)
-        if row is survivor or by_hand(row)
-        else manifest.rejected(row, manifest.NEAR_DUPLICATE, **marks)
+        manifest.kept(row, **marks) if row is survivor or by_hand(row) else manifest.rejected(row, reason, **marks)
         for row in group
     ]

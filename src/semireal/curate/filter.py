@@ -1,5 +1,6 @@
 """filter: leave out what is too poor, of another style or not wanted, and tell photos from portraits."""
 
+import math
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,15 +9,24 @@ from typing import Any
 import cv2
 import numpy as np
 
-from semireal import images, manifest, stage, workers
+from semireal import images, manifest, milder, stage, workers
+from semireal.collect.source import AUTO
 from semireal.curate import decisions, style
 from semireal.curate.decisions import Decision
 from semireal.images import Pixels
 from semireal.manifest import Row
 from semireal.params.filter import Filter
 
+# the next value that one would try of each threshold, in shares of it
+MILDER = dict.fromkeys(("min_bytes", "min_side", "min_detail"), 0.75) | {
+    "min_sharpness": 0.8,
+    "max_blocks": 1.25,
+    "max_line_art": 1.5,
+    "max_anime": 1.5,
+    "max_turn": 1.25,
+    "max_tilt": 1.5,
+}
 SHARPNESS_SIZE = 256  # px; sharpness is compared at one size, whatever size the images have
-AUTO = "auto"  # a source's domain if it has both
 
 
 def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision] | None = None) -> None:
@@ -42,7 +52,10 @@ def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision
         stage.say(f"filter: {by_hand['unknown']} of {len(decided)} decisions are about images that are not here")
     rules = manifest.count(row["rule"] for row in rows if row["rule"])
     hint = "Look at the reasons, and lower filter.min_... or raise filter.max_..."
-    manifest.save(out, rows, "filter", hint, rules=rules, by_hand=by_hand, domains=domains(rows))
+    back = milder.brings_back(rows, params, MILDER, verdict)
+    milder.say("filter", back, params)
+    about = {"rules": rules, "by_hand": by_hand, "domains": domains(rows), "milder": back}
+    manifest.save(out, rows, "filter", hint, **about)
 
 
 def measures(img: Pixels, row: Row, classifier: style.Classifier) -> Row:
@@ -61,7 +74,8 @@ def measures(img: Pixels, row: Row, classifier: style.Classifier) -> Row:
         "detail": round(style.detail(images.resize(img, side))),
     }
     if row.get("landmarks"):  # not every detector finds them
-        turn, tilt = style.pose(np.array(row["landmarks"].split(), np.float64).reshape(5, 2))
+        points = np.array(row["landmarks"].split(), np.float64).reshape(5, 2)
+        turn, tilt = style.pose(points, row.get("turned") or 0)
         added |= {"turn": round(turn, 3), "tilt": round(tilt, 1)}
     return added
 
@@ -75,6 +89,7 @@ def verdict(row: Row, params: Filter) -> str:
         ("source too small", _below(row["crop_side"], params.min_side)),
         ("blurred", _below(row["sharpness"], params.min_sharpness)),
         ("upscaled", _below(row["detail"], params.min_detail)),
+        ("blocky", _above(row.get("blocks"), params.max_blocks)),
         ("line art", _above(row["p_line_art"], params.max_line_art)),
         ("flat anime", _above(row["p_anime"], params.max_anime)),
         ("extreme pose", _above(row.get("turn"), params.max_turn) or _above(row.get("tilt"), params.max_tilt)),
@@ -107,13 +122,9 @@ def domains(rows: Iterable[Row]) -> dict[str, Any]:
     return {
         "auto": len(good) - len(declared),
         "declared_photo_share": _share([row["declared"] == "photo" for row in declared]),
-        "measured_photo_share": _share([_measured(row) == "photo" for row in good]),
-        "disagreements": sum(_measured(row) != row["declared"] for row in declared),
+        "measured_photo_share": _share([style.measured(row) == "photo" for row in good]),
+        "disagreements": sum(style.measured(row) != row["declared"] for row in declared),
     }
-
-
-def _measured(row: Row) -> str:
-    return style.domain({name: row[f"p_{name}"] for name in style.STYLES})
 
 
 def _share(values: list[bool]) -> float | None:
@@ -121,7 +132,16 @@ def _share(values: list[bool]) -> float | None:
 
 
 def sharpness(img: Pixels) -> float:
-    """Variance of the Laplacian of the grey image (Pech-Pacheco et al. 2000), scaled to 256 px; unit grey level^2."""
-    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY)
+    """Energy of the Laplacian over that of the gradient, of the grey image scaled to 256 px; a root, without unit.
+
+    Neither light nor contrast changes it, as they do the variance of the Laplacian alone (Pech-Pacheco et al. 2000),
+    and noise and the blocks of JPEG, which a little blur removes first, do not make it sharp. 0.55 to 1 for what is
+    sharp, 0.25 for what is out of focus by a hundredth of the side; 0 for a plain colour.
+    """
+    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
     small = cv2.resize(grey, (SHARPNESS_SIZE, SHARPNESS_SIZE), interpolation=cv2.INTER_AREA)
-    return float(cv2.Laplacian(small, cv2.CV_64F).var())
+    small = cv2.GaussianBlur(small, (0, 0), 1)
+    x, y = (cv2.Sobel(small, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    laplacian = cv2.Laplacian(small, cv2.CV_32F)
+    gradient, bends = (float(np.mean(energy, dtype=np.float64)) for energy in (x**2 + y**2, laplacian**2))
+    return math.sqrt(bends / gradient) if gradient > 0 else 0.0

@@ -12,7 +12,7 @@ from semireal.files import write_json
 
 Report = dict[str, Any]  # the report.json of a stage
 # what the filter rejects for its size or sharpness; its other rules are about style
-PLAIN = {"source too small", "file too small", "blurred", "upscaled"}
+PLAIN = {"source too small", "file too small", "blurred", "upscaled", "blocky"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,12 @@ def run(raw: Path, crops: Path, filtered: Path, dataset: Path, out: Path, name: 
     """Read the reports of the stages; write funnel.json, a DVC metric, and funnel.png to `out`."""
     found = steps(*(_report(folder) for folder in (raw, crops, filtered, dataset)))
     write_json(out / "funnel.json", {step.name: step.left for step in found})
-    figures.save_funnel([(step.name, step.left, step.lost) for step in found], name, out / "funnel.png")
+    back = {
+        f"{section}.{setting}": count
+        for section, folder in (("crop", crops), ("filter", filtered))
+        for setting, count in _report(folder).get("milder", {}).items()
+    }
+    figures.save_funnel([(step.name, step.left, step.lost) for step in found], back, name, out / "funnel.png")
 
 
 def steps(raw: Report, crops: Report, filtered: Report, dataset: Report) -> list[Step]:

@@ -7,6 +7,7 @@ are in style.safetensors beside this file; semireal.classifiers.style makes them
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -146,6 +147,11 @@ def domain(probabilities: Mapping[str, float]) -> str:
     return max(("photo", "portrait"), key=lambda name: probabilities[name])
 
 
+def measured(row: Mapping[str, Any]) -> str:
+    """Photo or portrait, by the columns that stage filter adds to a manifest."""
+    return domain({name: row[f"p_{name}"] for name in STYLES})
+
+
 def detail(img: Pixels) -> float:
     """Side in px that would hold the picture's detail: less than its own side if it was enlarged or is soft.
 
@@ -166,14 +172,16 @@ def detail(img: Pixels) -> float:
     return float(2 * np.searchsorted(total, DETAIL_SHARE * total[-1]))
 
 
-def pose(landmarks: NDArray[np.floating]) -> tuple[float, float]:
+def pose(landmarks: NDArray[np.floating], turned: float = 0) -> tuple[float, float]:
     """How far a head is turned and tilted, from five landmarks [5, 2] (see detect.Face).
 
-    turn: 0 = the nose is midway between the eyes, 1 = over one of them, more = profile. tilt: of the line through the
-    eyes, in degrees from 0 to 180.
+    turned: degrees clockwise by which it lies in its picture, which stage crop has turned back. turn: 0 = the nose is
+    midway between the eyes, 1 = over one of them, more = profile. tilt: of the line through the eyes, in degrees from
+    0 to 180.
     """
     right, left, nose = landmarks[:3].astype(np.float64)
     line = left - right
     length = float(np.hypot(*line))
     turn = abs(2 * float((nose - right) @ line) / max(length**2, 1e-9) - 1)
-    return turn, abs(float(np.degrees(np.arctan2(line[1], line[0]))))
+    angle = float(np.degrees(np.arctan2(line[1], line[0]))) - turned
+    return turn, abs((angle + 180) % 360 - 180)

@@ -8,16 +8,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semireal import images, manifest, workers
+from semireal import images, manifest, milder, workers
 from semireal.collect import takedowns
 from semireal.collect.takedowns import Takedowns
-from semireal.faces import detect
+from semireal.faces import blocks, detect, frame, upright
 from semireal.images import Pixels
 from semireal.manifest import Row
 from semireal.params.crop import Crop
 
 BLUR = 0.02  # standard deviation of the blur outside of the image, in sides of the square
 FADE = 0.3  # so far outside of the image only one colour is left, in sides of the square
+LARGEST = 1024  # px; a larger square that reaches past its image is scaled down: the largest that is trained on
+MILDER = {"min_face": 0.75, "min_edge": 0.67, "max_outside": 1.2}  # see semireal.milder
+PLACES = 32  # points on each axis that say how much of a square lies outside
 
 
 def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NOTHING) -> None:
@@ -27,59 +30,137 @@ def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NO
     """
     (out / "images").mkdir()
     names = {params.detector_photo, params.detector_portrait}
-    detectors = {name: workers.Pool(partial(detect.make, name, params.score, params.detect_size)) for name in names}
+    detectors = {name: workers.Pool(partial(_detector, name, params)) for name in names}
+    ups = workers.Pool(upright.Upright)
 
     def one(row: Row) -> list[Row]:
         if taken_down.matches(row):
             return [manifest.rejected(row, takedowns.REASON, image_id=row["id"])]
         name = params.detector_photo if row["domain"] == "photo" else params.detector_portrait
-        with detectors[name].borrowed() as detector:
-            return crop_image(raw / row["file"], row | {"detector": name}, detector, params, out)
+        with detectors[name].borrowed() as detector, ups.borrowed() as up:
+            return crop_image(raw / row["file"], row | {"detector": name}, detector, up, params, out)
 
     rows = [row for found in workers.each(one, manifest.read_kept(raw), "crop") for row in found]
-    manifest.save(out, rows, "crop", "Lower crop.score or crop.min_face, or look at the source")
+    hint = "Lower crop.score or crop.min_face, or look at the source. Formats that are not supported: convert them"
+    back = milder.brings_back(rows, params, MILDER, verdict)
+    milder.say("crop", back, params)
+    manifest.save(out, rows, "crop", hint, milder=back)
 
 
-def crop_image(path: Path, row: Row, detector: detect.Detector, params: Crop, out: Path) -> list[Row]:
+def _detector(name: str, params: Crop) -> detect.Detector:
+    return detect.make(name, params.score, params.detect_size, params.min_face, params.faces == "all")
+
+
+def crop_image(
+    path: Path, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, out: Path
+) -> list[Row]:
     """Crop one image; returns a row per face, or one row that says why there is none."""
     try:
         img = images.load_rgb(path)
     except images.ImageError as error:
         return [manifest.rejected(row, str(error), image_id=row["id"])]
-    seen = {"image_id": row["id"], "raw_width": img.shape[1], "raw_height": img.shape[0]}
-    faces = detector(img)
+    row = row | {"image_id": row["id"], "raw_width": img.shape[1], "raw_height": img.shape[0]}
+    left, top, right, bottom = frame.inside(img)
+    part = img[top:bottom, left:right]
+    faces = detector(part)
     if params.faces == "largest":
         faces = faces[:1]
     if not faces:
-        return [manifest.rejected(row, "no face", **seen)]
-    return [_crop_face(img, n, face, row | seen, params, out) for n, face in enumerate(faces)]
+        return [manifest.rejected(row, "no face")]
+    rows = []
+    for n, face in enumerate(faces):
+        turned = up(part, face)
+        about = row | {"id": f"{row['image_id']}-{n}", "score": round(face.score, 4)}
+        if turned is None:
+            rows.append(manifest.rejected(about, "not clear which way up"))
+        else:
+            rows.append(_crop_face(_View(part, (left, top), turned.quarters), turned.face, about, params, out))
+    return rows
 
 
-def _crop_face(img: Pixels, n: int, face: detect.Face, row: Row, params: Crop, out: Path) -> Row:
+@dataclass(frozen=True)
+class _View:
+    """A picture, or the part of it within its bars, and how it has to be turned for a face in it to be upright.
+
+    part: as it lies in the raw picture, with its left upper corner at `offset`. quarters: see upright.Turned.
+    """
+
+    part: Pixels
+    offset: tuple[int, int]
+    quarters: int
+
+    @property
+    def img(self) -> Pixels:
+        """The part, turned."""
+        return np.rot90(self.part, self.quarters)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Its width and height, turned."""
+        return self.img.shape[1], self.img.shape[0]
+
+    def raw(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Points [N, 2] of the turned picture, in px of the raw one."""
+        return np.asarray(upright.turned_points(points, self.size, -self.quarters) + np.array(self.offset))
+
+
+def _crop_face(view: _View, face: detect.Face, row: Row, params: Crop, out: Path) -> Row:
     turned = aligned(face, params.scale) if params.geometry == "aligned" else None
-    if turned:
-        centre, side, angle = turned.centre, turned.side, turned.angle
-        left, top = centre[0] - side / 2, centre[1] - side / 2
-    else:
-        left, top, side = square(face.box, params.margin, params.lift, (img.shape[1], img.shape[0]))
-        angle = 0.0
+    wanted = turned or _around(face.box, params.margin, params.lift)
+    left, top, side = square(face.box, params.margin, params.lift, view.size)
+    at = turned or Square((left + side / 2, top + side / 2), side, 0.0)
+    ((x, y),) = view.raw(np.array([at.centre]))
+    corners = view.raw(np.array(face.box).reshape(2, 2))
     row = row | {
-        "id": f"{row['image_id']}-{n}",
-        "score": round(face.score, 4),
-        "box": _numbers(face.box),
-        "landmarks": "" if face.landmarks is None else _numbers(face.landmarks.ravel().tolist()),
+        "box": _numbers([*corners.min(0), *corners.max(0)]),
+        "landmarks": "" if face.landmarks is None else _numbers(view.raw(face.landmarks).ravel().tolist()),
         "geometry": "aligned" if turned else "box",
-        "crop_box": _numbers((left, top, left + side, top + side)),
-        "crop_side": side,
-        "angle": round(angle, 2),
+        "crop_box": _numbers((x - at.side / 2, y - at.side / 2, x + at.side / 2, y + at.side / 2)),
+        "crop_side": at.side,
+        "turned": 90 * view.quarters,
+        "angle": round((at.angle + 90 * view.quarters + 180) % 360 - 180, 2),
+        "edge": edge(face, view.size),
+        "outside": round(share_outside(wanted, view.size), 3),
     }
-    if face.side < params.min_face:
-        return manifest.rejected(row, "face too small")
+    reason = verdict(row, params)
+    if reason:
+        return manifest.rejected(row, reason)
     file = f"images/{row['id']}.png"
-    x0, y0 = int(left), int(top)
-    pixels = cut_padded(img, turned) if turned else img[y0 : y0 + side, x0 : x0 + side]
-    images.save_png(out / file, pixels)
-    return manifest.kept(row, file=file)
+    upright_img = view.img
+    plain = np.ascontiguousarray(upright_img[top : top + side, left : left + side])
+    images.save_png(out / file, cut_padded(np.ascontiguousarray(upright_img), turned) if turned else plain)
+    return manifest.kept(row, file=file, blocks=round(blocks.share(plain), 3))
+
+
+def verdict(row: Row, params: Crop) -> str:
+    """Reason to leave a face out, or "" to keep it; "no face" and the like for rows without."""
+    if "outside" not in row:
+        return str(row["reason"])
+    x0, y0, x1, y1 = (float(value) for value in row["box"].split())
+    if max(x1 - x0, y1 - y0) < params.min_face:
+        return "face too small"
+    near = params.min_edge is not None and row["edge"] is not None and row["edge"] < params.min_edge
+    return "cut off" if near or (params.max_outside is not None and row["outside"] > params.max_outside) else ""
+
+
+def edge(face: detect.Face, size: tuple[int, int]) -> float | None:
+    """How far eyes, nose and mouth are inside of a picture of width, height, in sides of the face; None without them.
+
+    Of whole faces at least 0.2; below 0 the picture ends before one of them, wherever the detector believes it to be.
+    """
+    if face.landmarks is None:
+        return None
+    inside = np.minimum(face.landmarks, np.array(size) - face.landmarks)
+    return round(float(inside.min()) / face.side, 3)
+
+
+def share_outside(at: "Square", size: tuple[int, int]) -> float:
+    """Share of a square that lies outside of a picture of width, height."""
+    steps = (np.arange(PLACES) + 0.5) / PLACES * at.side - 0.5
+    u, v = np.meshgrid(steps, steps)
+    turn = images.square_to_image(at.centre, at.side, at.angle)
+    x, y = (row[0] * u + row[1] * v + row[2] for row in turn)
+    return float(((x < -0.5) | (y < -0.5) | (x > size[0] - 0.5) | (y > size[1] - 0.5)).mean())
 
 
 @dataclass(frozen=True)
@@ -116,7 +197,10 @@ def cut_padded(img: Pixels, at: Square) -> Pixels:
     """Cut out a square that may reach past the image, [side, side, 3].
 
     As in FFHQ, the image is mirrored at its edge, blurred from a little before it on, and fades to its median colour.
+    Then a square of more than LARGEST px is scaled down to that, before anything else: what it costs grows with it.
     """
+    if at.side > LARGEST and share_outside(at, (img.shape[1], img.shape[0])):
+        return cut_padded(*_shrunk(img, at))
     sharp = images.cut(img, at.centre, at.side, at.angle, cv2.BORDER_REFLECT)
     outside = _outside(at, img.shape[1], img.shape[0]) / (FADE * at.side)
     if outside.max() <= 0:
@@ -126,6 +210,19 @@ def cut_padded(img: Pixels, at: Square) -> Pixels:
     near, far = (np.clip(share, 0, 1)[:, :, None] for share in (3 * outside + 1, outside))
     mixed = sharp + (blurred - sharp) * near
     return np.asarray((mixed + (median - mixed) * far).round(), np.uint8)
+
+
+def _shrunk(img: Pixels, at: Square) -> tuple[Pixels, Square]:
+    """The part of an image that a square shows, scaled so that the square has LARGEST px."""
+    zoom, reach = LARGEST / at.side, at.side * 0.71 + 1
+    height, width = img.shape[:2]
+    (x, y), side = at.centre, at.side
+    x0, y0 = (int(min(max(c - reach, 0), n - 1)) for c, n in zip((x, y), (width, height), strict=True))
+    x1, y1 = (max(int(min(c + reach, n)), s + 1) for c, n, s in zip((x, y), (width, height), (x0, y0), strict=True))
+    shape = max(round((x1 - x0) * zoom), 1), max(round((y1 - y0) * zoom), 1)
+    small = cv2.resize(img[y0:y1, x0:x1], shape, interpolation=cv2.INTER_AREA)
+    centre = (x - x0) * shape[0] / (x1 - x0), (y - y0) * shape[1] / (y1 - y0)
+    return np.asarray(small, np.uint8), Square(centre, round(side * zoom), at.angle)
 
 
 def _outside(at: Square, width: int, height: int) -> NDArray[np.float32]:
@@ -143,6 +240,13 @@ def _outside(at: Square, width: int, height: int) -> NDArray[np.float32]:
     return far
 
 
+def _around(box: detect.Box, margin: float, lift: float) -> Square:
+    """The square around a face box, see `square`, before it is moved into the image."""
+    x0, y0, x1, y1 = box
+    face = max(x1 - x0, y1 - y0)
+    return Square(((x0 + x1) / 2, (y0 + y1) / 2 - lift * face), max(round(face * (1 + 2 * margin)), 1), 0.0)
+
+
 def square(box: detect.Box, margin: float, lift: float, size: tuple[int, int]) -> tuple[int, int, int]:
     """Square around a face box: left, top and side in px, inside an image of `size` = width, height.
 
@@ -150,11 +254,9 @@ def square(box: detect.Box, margin: float, lift: float, size: tuple[int, int]) -
     side of the box, for hair, ears and tiaras. Near an edge the square is moved inwards, and made smaller only
     where the image is smaller than the square.
     """
-    x0, y0, x1, y1 = box
-    face = max(x1 - x0, y1 - y0)
-    side = min(round(face * (1 + 2 * margin)), *size)
-    left = round((x0 + x1) / 2 - side / 2)
-    top = round((y0 + y1) / 2 - lift * face - side / 2)
+    wanted = _around(box, margin, lift)
+    side = min(round(max(box[2] - box[0], box[3] - box[1]) * (1 + 2 * margin)), *size)
+    left, top = (round(c - side / 2) for c in wanted.centre)
     return min(max(left, 0), size[0] - side), min(max(top, 0), size[1] - side), side
 
 

@@ -20,6 +20,7 @@ from semireal.images import Pixels
 from semireal.vision import efficientnet, weights
 
 Box = tuple[float, float, float, float]
+SAME = 0.3  # boxes with at least this overlap are one face
 VERIFIER = Path(__file__).with_name("verifier.json")  # semireal.classifiers.verifier makes it
 
 
@@ -51,16 +52,20 @@ class Face:
 
 
 class Detector(Protocol):
-    """Finds the faces of an [H, W, 3] uint8 RGB image, the largest first. A detector belongs to one thread."""
+    """Finds the faces of an [H, W, 3] uint8 RGB image, the largest first. A detector belongs to one thread.
 
-    def __call__(self, img: Pixels) -> list[Face]:  # noqa: D102
+    size: px, longer side of what it looks at; None = as it was made for.
+    """
+
+    def __call__(self, img: Pixels, size: int | None = None) -> list[Face]:  # noqa: D102
         ...
 
 
-def make(name: str, score: float, size: int) -> Detector:
+def make(name: str, score: float, size: int, least: int = 48, every: bool = False) -> Detector:
     """Build the detector of a parameter: a name, or several joined by "+" (see Union).
 
-    score: least confidence, for those that have one in YuNet's terms. size: px, longer side of what they look at.
+    score: least confidence, for those that have one in YuNet's terms. size: px, longer side of what they look at. In
+    pictures in which faces of `least` px are too small for that they look closer, if they find none, or for `every`.
     """
     kinds: dict[str, Callable[[], Detector]] = {
         "verified": lambda: Verified(YuNet(score, size)),
@@ -69,7 +74,7 @@ def make(name: str, score: float, size: int) -> Detector:
         "haar": lambda: Haar(size),
     }
     parts = [kinds[part]() for part in name.split("+")]
-    return parts[0] if len(parts) == 1 else Union(parts)
+    return Closer(parts[0] if len(parts) == 1 else Union(parts), size, least, every)
 
 
 def check(name: str) -> None:
@@ -102,14 +107,16 @@ class YuNet:
         path = weights.find(weights.YUNET)
         self._net = cv2.FaceDetectorYN.create(str(path), "", (size, size), score, self.NMS_IOU, self.TOP_K)
 
-    def __call__(self, img: Pixels) -> list[Face]:
+    def __call__(self, img: Pixels, size: int | None = None) -> list[Face]:
         """See Detector."""
-        small, sx, sy = scaled(img, self.size)
+        small, sx, sy = scaled(img, size or self.size)
         if min(small.shape[:2]) < self.LEAST:
             return []
         self._net.setInputSize((small.shape[1], small.shape[0]))
-        _, found = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        return largest_first([] if found is None else [self._face(row, sx, sy) for row in found])
+        _, rows = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        found = [] if rows is None else rows
+        # on narrow strips some are infinite
+        return largest_first([self._face(row, sx, sy) for row in found if np.isfinite(row).all()])
 
     @staticmethod
     def _face(row: NDArray[np.float32], sx: float, sy: float) -> Face:
@@ -139,9 +146,9 @@ class Verified:
         given = json.loads(VERIFIER.read_text())
         self._weights, self._bias = np.array(given["weights"]), float(given["bias"])
 
-    def __call__(self, img: Pixels) -> list[Face]:
+    def __call__(self, img: Pixels, size: int | None = None) -> list[Face]:
         """See Detector."""
-        return [face for face in self.detector(img) if face.score >= self.SURE or self.accepts(img, face)]
+        return [face for face in self.detector(img, size) if face.score >= self.SURE or self.accepts(img, face)]
 
     def accepts(self, img: Pixels, face: Face) -> bool:
         """Whether a face is one, at equal odds."""
@@ -179,9 +186,9 @@ class Haar:
         folder = Path(cv2.__file__).parent / "data"
         self._cascade = cv2.CascadeClassifier(str(folder / self.FILE))
 
-    def __call__(self, img: Pixels) -> list[Face]:
+    def __call__(self, img: Pixels, size: int | None = None) -> list[Face]:
         """See Detector."""
-        small, sx, sy = scaled(img, self.size)
+        small, sx, sy = scaled(img, size or self.size)
         found = self._cascade.detectMultiScale(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
         return largest_first([Face(_box(x, y, w, h, sx, sy), 1.0, None) for x, y, w, h in found])
 
@@ -200,11 +207,11 @@ class AnimeFace:
         check("animeface")
         self.size = size
 
-    def __call__(self, img: Pixels) -> list[Face]:
+    def __call__(self, img: Pixels, size: int | None = None) -> list[Face]:
         """See Detector."""
         import animeface  # here: the other detectors work without
 
-        small, sx, sy = scaled(img, self.size)
+        small, sx, sy = scaled(img, size or self.size)
         height, width = small.shape[:2]
         if min(height, width) < self.LEAST:
             return []
@@ -244,19 +251,41 @@ class _Pillow4(ctypes.Structure):
     )
 
 
+class Closer:
+    """A detector, and a closer look at large pictures, in which small faces would be too small for it.
+
+    least: px, side of the smallest face that counts. every: look closer also where a face was found at once.
+    """
+
+    SEEN = 16  # px of a face that is still found, in the picture that the detector looks at
+    MOST = 6_000_000  # px of that
+
+    def __init__(self, detector: Detector, size: int, least: int, every: bool) -> None:
+        self.detector, self.size, self.least, self.every = detector, size, least, every
+
+    def __call__(self, img: Pixels, size: int | None = None) -> list[Face]:
+        """See Detector."""
+        size = size or self.size
+        found = self.detector(img, size)
+        height, width = img.shape[:2]
+        closer = int(min(self.SEEN / self.least, (self.MOST / (height * width)) ** 0.5) * max(height, width))
+        if closer <= size or (found and not self.every):
+            return found
+        more = self.detector(img, closer)
+        return largest_first([*found, *(face for face in more if all(iou(face.box, old.box) < SAME for old in found))])
+
+
 class Union:
     """Several detectors together: the faces of the first, and what only the later ones find."""
-
-    SAME = 0.3  # boxes with at least this overlap are one face
 
     def __init__(self, detectors: list[Detector]) -> None:
         self.detectors = detectors
 
-    def __call__(self, img: Pixels) -> list[Face]:
+    def __call__(self, img: Pixels, size: int | None = None) -> list[Face]:
         """See Detector."""
         faces: list[Face] = []
         for detector in self.detectors:
-            faces += [face for face in detector(img) if all(iou(face.box, old.box) < self.SAME for old in faces)]
+            faces += [face for face in detector(img, size) if all(iou(face.box, old.box) < SAME for old in faces)]
         return largest_first(faces)
 
 

@@ -33,6 +33,11 @@ class Crop:
     """aligned: side of the square, in sides of FFHQ's"""
     min_face: int = param(low=1)
     """smaller faces are left out, px"""
+    min_edge: float | None = param(low=-1)
+    """least distance of eyes, nose and mouth from the border of the picture, in sides of the face: nearer ones belong
+    to a face that is cut off; null = any"""
+    max_outside: float | None = param(low=0, high=1)
+    """highest share of the square around a head that may lie outside of the picture; null = any"""
 
     def __post_init__(self) -> None:
         for key in ("detector_photo", "detector_portrait"):

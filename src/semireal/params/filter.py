@@ -14,9 +14,11 @@ class Filter:
     min_side: int = param(low=1)
     """smaller crops, before scaling, are left out, px"""
     min_sharpness: float = param(low=0)
-    """least variance of the Laplacian at 256 px"""
+    """least energy of the Laplacian over that of the gradient, at 256 px: 0.25 is blurred, 0.7 sharp"""
     min_detail: float | None = param(low=0)
     """least detail: side in px that would hold what the crop shows; null = any"""
+    max_blocks: float | None = param(low=0, high=1)
+    """highest share of blocks (strong JPEG, mosaics, enlarged without interpolation); null = any"""
     max_line_art: float | None = param(low=0, high=1)
     """highest probability of line art; null = any"""
     max_anime: float | None = param(low=0, high=1)

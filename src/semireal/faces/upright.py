@@ -1,0 +1,94 @@
+"""Which way up a face is.
+
+A face detector gives a face that is upside down the landmarks of an upright one, and believes in them. But it is surer
+of the same face upright: so it looks again, at the face alone, in four turns.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from semireal import images
+from semireal.faces.detect import Box, Face, YuNet
+from semireal.images import Pixels
+
+VIEW = 1.6  # side of the square that is looked at, in sides of the face's box
+SIZES = (128, 160)  # px of that square; the mean of two errs less often than one
+LEAST = 0.3  # confidence from which on a face counts as seen
+SURER = 0.02  # so much more confidence is needed to turn a face
+MIDDLE = 0.25  # the face is looked for so near to the middle, in sides of the square
+
+
+class Turned(NamedTuple):
+    """A face in a picture that has to be turned `quarters` times to the left (as np.rot90) for it to be upright.
+
+    face: where it is in the turned picture.
+    """
+
+    quarters: int
+    face: Face
+
+
+class Upright:
+    """Tells how a face has to be turned; belongs to one thread."""
+
+    def __init__(self) -> None:
+        self._net = YuNet(LEAST, max(SIZES))
+
+    def __call__(self, img: Pixels, face: Face) -> Turned | None:
+        """See Turned; the face as given where it is upright, or cannot be seen in any turn. None: that is not clear."""
+        side = max(round(VIEW * face.side), 1)
+        small, zoom = _shrunk(img, side)
+        view = images.cut(small, _scaled(face.centre, zoom), max(round(side * zoom), 1), 0, cv2.BORDER_REPLICATE)
+        found = [[self._best(np.ascontiguousarray(np.rot90(view, k)), size) for size in SIZES] for k in range(4)]
+        scores = [sum(one.score if one else 0.0 for one in seen) / len(SIZES) for seen in found]
+        best = int(np.argmax(scores))
+        if best == 0:
+            return Turned(0, face)
+        seen = found[best][-1]
+        if seen is None or scores[best] < scores[0] + SURER:
+            return None
+        centre = turned_point(face.centre, (img.shape[1], img.shape[0]), best)
+        return Turned(best, _moved(seen, side / view.shape[0], centre[0] - side / 2, centre[1] - side / 2))
+
+    def _best(self, view: Pixels, size: int) -> Face | None:
+        middle = view.shape[0] / 2
+        near = [
+            face
+            for face in self._net(view, size)
+            if max(abs(face.centre[0] - middle), abs(face.centre[1] - middle)) < 2 * MIDDLE * middle
+        ]
+        return max(near, key=lambda face: face.score, default=None)
+
+
+def _shrunk(img: Pixels, side: int) -> tuple[Pixels, float]:
+    """The picture so small that a square of `side` px has twice what is looked at, and the factor."""
+    zoom = min(1.0, 2 * max(SIZES) / side)
+    if zoom == 1:
+        return img, 1.0
+    size = (max(round(img.shape[1] * zoom), 1), max(round(img.shape[0] * zoom), 1))
+    return np.asarray(cv2.resize(img, size, interpolation=cv2.INTER_AREA), np.uint8), zoom
+
+
+def _scaled(point: tuple[float, float], zoom: float) -> tuple[float, float]:
+    return point[0] * zoom, point[1] * zoom
+
+
+def _moved(face: Face, zoom: float, x: float, y: float) -> Face:
+    x0, y0, x1, y1 = face.box
+    box: Box = (x0 * zoom + x, y0 * zoom + y, x1 * zoom + x, y1 * zoom + y)
+    assert face.landmarks is not None  # of YuNet
+    return Face(box, face.score, (face.landmarks * zoom + (x, y)).astype(np.float32))
+
+
+def turned_point(point: tuple[float, float], size: tuple[int, int], quarters: int) -> tuple[float, float]:
+    """Where a point x, y of a picture of width, height is after so many quarter turns to the left."""
+    (x, y), (width, height) = point, size
+    return ((x, y), (y, width - x), (width - x, height - y), (height - y, x))[quarters % 4]
+
+
+def turned_points(points: NDArray[np.floating], size: tuple[int, int], quarters: int) -> NDArray[np.float64]:
+    """The same for [N, 2]."""
+    return np.array([turned_point((float(x), float(y)), size, quarters) for x, y in points])
