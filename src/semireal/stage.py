@@ -1,5 +1,6 @@
 """What every stage script shares: exit codes, an output that is written whole or not at all, work to resume."""
 
+import errno
 import os
 import shutil
 import sys
@@ -11,6 +12,8 @@ from filelock import FileLock, Timeout
 
 from semireal import watch
 from semireal.errors import Unfinished, UserError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -24,6 +27,11 @@ def run(main: Callable[[], None]) -> None:
             main()
     except UserError as error:
         say(f"error: {error}")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        say(f"error: the disk is full ({error.filename or 'while writing'}). Make room, and run the same command again")
         sys.exit(2)
     except Unfinished as pause:
         say(str(pause))

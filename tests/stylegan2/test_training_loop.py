@@ -88,6 +88,43 @@ def test_fewer_epochs_than_done_start_over(tmp_path: Path, capsys: pytest.Captur
     assert "starting over" in capsys.readouterr().err
 
 
+def test_fewer_epochs_do_not_destroy_the_state_of_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def seen(G: Generator) -> dict[str, float]:
+        return {training.CHOOSES: float(G.mapping.w_avg.abs().sum())}
+
+    def some(folder: str, epochs: int) -> bytes:
+        given = dataclasses.replace(TRAIN, epochs=epochs)
+        train(pictures(), given, SEED, tmp_path / folder, "data", monitor=seen)
+        return (tmp_path / folder / STATE).read_bytes()
+
+    for epochs in (4, 2, 1):
+        some("a", epochs)
+    capsys.readouterr()
+    assert some("a", 5) == some("b", 5)
+    assert "going on from epoch 4" in capsys.readouterr().err
+    best = sorted(path.name for path in (tmp_path / "a").glob("best_*"))
+    assert best == sorted(path.name for path in (tmp_path / "b").glob("best_*"))
+    assert best
+
+
+def test_a_part_of_a_mapping_is_not_taken_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for layers in (8, 1):
+        start = networks(dataclasses.replace(NETWORK, mapping_layers=layers))
+        given = dataclasses.replace(TRAIN, epochs=0)
+        state = train(pictures(), given, SEED, tmp_path / str(layers), "data", start=start)
+        assert "generator starts with b4, b8; from scratch: mapping; not taken: mapping\n" in capsys.readouterr().err
+        assert not state.G.mapping.w_avg.any()
+
+
+def test_a_run_that_starts_from_a_network_keeps_it_in_the_average(tmp_path: Path) -> None:
+    start = networks()
+    given = dataclasses.replace(TRAIN, epochs=1, ema_kimg=1000, ema_rampup=0.01)
+    state = train(pictures(), given, SEED, tmp_path, "data", start=start)
+    const, begun = state.G_ema.synthesis.b4.const, start.generator["synthesis.b4.const"]  # type: ignore[union-attr]
+    moved = (state.G.synthesis.b4.const - begun).abs().mean()  # type: ignore[union-attr, operator]
+    assert (const - begun).abs().mean() < 0.01 * moved  # type: ignore[operator]
+
+
 CHILD = """
 import sys, time
 from pathlib import Path
@@ -162,8 +199,29 @@ def test_damaged_state_is_refused(tmp_path: Path) -> None:
 def test_not_a_number_stops_and_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = run(tmp_path, epochs=1)
     monkeypatch.setattr(loss, "g_main", lambda logits: logits.mean() * math.nan)
-    with pytest.raises(UserError, match=r"epoch 2: found loss_g"):
+    with pytest.raises(
+        UserError, match=r"epoch 2: found loss_g.* What epoch 1 had learned is in (\S*state\S*):"
+    ) as told:
         run(tmp_path)
+    assert (tmp_path / STATE).read_bytes() == before
+    assert str(tmp_path / STATE) in str(told.value)
+    assert load_networks(tmp_path / STATE).discriminator is not None  # so that another run can start from it
+
+
+def test_a_full_disk_is_one_line_and_the_last_state_stays(tmp_path: Path) -> None:
+    before = run(tmp_path, epochs=1)
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) - 1000}, resource.RLIM_INFINITY))\n"
+        "from pathlib import Path; import test_training_loop as t\n"
+        "from semireal.errors import UserError\n"
+        "try: t.run(Path(sys.argv[1]), epochs=2)\n"
+        "except UserError as error: print(error)\n"
+    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert f"{tmp_path / STATE}: cannot be written" in done.stdout
     assert (tmp_path / STATE).read_bytes() == before
 
 
@@ -248,7 +306,7 @@ def test_transfer_from_another_resolution(tmp_path: Path, capsys: pytest.Capture
     state = train(pictures(), dataclasses.replace(TRAIN, epochs=0), SEED, tmp_path / "a", "data", start=larger)
     assert torch.equal(state.G.synthesis.b8.conv0.weight, larger.generator["synthesis.b8.conv0.weight"])  # type: ignore[union-attr, arg-type]
     told = capsys.readouterr().err
-    assert "generator starts with b4, b8, mapping\n" in told
+    assert "generator starts with b4, b8, mapping; not taken: b16\n" in told
     assert "discriminator starts with b8, b4; from scratch: b8.fromrgb" in told
 
     smaller = networks()

@@ -10,7 +10,8 @@ from conftest import DATA, ROOT, Server
 from semireal.errors import UserError
 from semireal.training import fetch, start, train
 
-SHA = hashlib.sha256(DATA).hexdigest()
+PICKLE = b"\x80\x04" + DATA
+SHA = hashlib.sha256(PICKLE).hexdigest()
 
 
 def test_random_networks_are_a_file_too(tmp_path: Path) -> None:
@@ -31,11 +32,11 @@ def test_fetched_once_and_put_where_it_is_wanted(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SEMIREAL_CACHE", str(tmp_path / "cache"))
-    server.drops = 1
+    server.drops, server.content = 1, PICKLE
     url = f"http://127.0.0.1:{server.server_port}/ffhq.pkl"
     file = tmp_path / "start" / "ffhq-512.pkl"
     fetch.run(url, file, None)
-    assert file.read_bytes() == DATA
+    assert file.read_bytes() == PICKLE
     told = capsys.readouterr().err
     assert f"SHA-256 {SHA}" in told
     assert f"dvc add {file}" in told
@@ -46,11 +47,25 @@ def test_fetched_once_and_put_where_it_is_wanted(
     fetch.run(url, file, SHA)
     with pytest.raises(UserError, match=f"need {'0' * 64}"):
         fetch.run(url, file, "0" * 64)
-    assert file.read_bytes() == DATA
+    assert file.read_bytes() == PICKLE
     asked = len(server.starts)
     with pytest.raises(UserError, match=r"--sha256: found 'abc', need 64 hexadecimal digits"):
         fetch.run(url, file, "abc")
     assert len(server.starts) == asked
+
+
+def test_a_page_behind_the_address_is_no_network_and_not_kept(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEMIREAL_CACHE", str(tmp_path / "cache"))
+    url = f"http://127.0.0.1:{server.server_port}/ffhq.pkl"
+    server.content = b"<!DOCTYPE html><title>Sign in</title>" + DATA
+    with pytest.raises(UserError, match=r"gave something else\. .* is a web page\. Need a \.safetensors"):
+        fetch.run(url, tmp_path / "x.pkl", None)
+    assert not (tmp_path / "x.pkl").exists()
+    server.content = PICKLE  # the next day
+    fetch.run(url, tmp_path / "x.pkl", None)
+    assert (tmp_path / "x.pkl").read_bytes() == PICKLE
 
 
 def test_the_full_profile_says_how_to_get_its_start() -> None:

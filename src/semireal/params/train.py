@@ -45,7 +45,7 @@ class Train:
     ema_kimg: float = param(low=0)
     """half-life of the averaged generator, thousands of images"""
     ema_rampup: float | None = param(low=0)
-    """half-life is at most this share of the images seen; null = off"""
+    """half-life is at most this share of the images seen; null = off, as always with a network to start from"""
     style_mixing: float = param(low=0, high=1)
     """probability of mixing two latents"""
     mirror: bool = param()
@@ -82,7 +82,7 @@ class Train:
     """faster, rougher float32 on GPUs"""
 
     def __post_init__(self) -> None:
-        for key in ("resolution", "channel_base", "batch", "init", "conv_clamp"):
+        for key in ("resolution", "channel_base", "batch", "init", "freeze_d", "conv_clamp"):
             need = self._need(key)
             if need:
                 raise UserError(f"train.{key}: found {getattr(self, key)!r}, need {need}")
@@ -100,6 +100,9 @@ class Train:
             return f"at least train.resolution = {self.resolution}"
         if key == "batch" and self.batch % self.group:
             return f"a multiple of {self.group}"
+        layers = 3 * (self.resolution.bit_length() - 3) + 1  # three at each resolution above 4, and the one that reads
+        if key == "freeze_d" and self.freeze_d > layers:
+            return f"at most {layers}, the layers of the discriminator at {self.resolution} px"
         if key == "init" and (not self.init or "://" in self.init):
             return "the path of a file; `semireal fetch URL FILE` makes one of a URL"
         if key == "conv_clamp" and self.precision == "float16" and self.conv_clamp is None:

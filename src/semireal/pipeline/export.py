@@ -24,6 +24,7 @@ from semireal.pipeline.card import card_of
 from semireal.stylegan2 import Config, Generator, load_generator, load_networks, save_networks
 
 OPSET = 18  # what the exporter of PyTorch writes without converting
+IR_VERSION = 8  # the least that goes with it, so that runtimes since 2023 read the file
 
 
 class Drawing(nn.Module):
@@ -92,6 +93,7 @@ def write_onnx(_: Path, G: Generator, out: Path) -> None:
     assert program is not None
     model = program.model_proto
     _forget_origin(model)
+    model.ir_version = IR_VERSION
     onnx.helper.set_model_props(model, {"semireal": _config_text(G.config)})
     onnx.checker.check_model(model)
     out.write_bytes(model.SerializeToString(deterministic=True))

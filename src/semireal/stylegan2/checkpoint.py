@@ -5,7 +5,7 @@ A file is complete or absent (temporary name, then rename), and equal content gi
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,21 +96,28 @@ def take_matching(module: nn.Module, tensors: Mapping[str, Tensor], origin: str)
     """Load the blocks whose tensors all fit, leave the others as they are, and say which in words.
 
     A block is the mapping, all of one resolution, or the layer of the discriminator that reads the image: so a
-    network of another resolution gives what it has in common. UserError where nothing fits.
+    network of another resolution gives what it has in common. It fits as a whole or not at all, with the same tensors
+    on both sides: two of eight layers are no mapping. UserError where nothing fits.
     """
-    blocks: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in module.state_dict().items():
-        blocks.setdefault(_block_of(name), {})[name] = tensor
-    taken: list[str] = []
-    fresh: list[str] = []
-    for block, wanted in blocks.items():
-        fits = all(name in tensors and tensors[name].shape == tensor.shape for name, tensor in wanted.items())
-        (taken if fits else fresh).append(block)
+    blocks, offered = _blocks(module.state_dict()), _blocks(tensors)
+    taken = [block for block, wanted in blocks.items() if _shapes(wanted) == _shapes(offered.get(block, {}))]
     if not taken:
         raise UserError(f"train.init: {origin}: no block fits this network. Compare z_dim, w_dim and the channels")
-    found = {name: tensors[name] for block in taken for name in blocks[block]}
-    module.load_state_dict(found, strict=False)
-    return ", ".join(taken) + (f"; from scratch: {', '.join(fresh)}" if fresh else "")
+    module.load_state_dict({name: tensor for block in taken for name, tensor in offered[block].items()}, strict=False)
+    said = {"from scratch": blocks, "not taken": offered}
+    left = {what: [block for block in found if block not in taken] for what, found in said.items()}
+    return "; ".join([", ".join(taken), *(f"{what}: {', '.join(names)}" for what, names in left.items() if names)])
+
+
+def _blocks(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        found.setdefault(_block_of(name), {})[name] = tensor
+    return found
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _block_of(name: str) -> str:
@@ -183,15 +190,34 @@ def _under(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], info: dict[str, Any]) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({"kind": kind, "version": VERSION, **info}, sort_keys=True)
-    with replacing(path) as partial:
-        save_file(plain, partial, {METADATA: text})
+    try:
+        with replacing(path) as partial:
+            save_file(plain, partial, {METADATA: text})
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be written ({error}). Make room or another place for it") from error
+
+
+def history_of(path: Path) -> list[dict[str, float]]:
+    """The history in the file of a training state; UserError where that is damaged."""
+    history: list[dict[str, float]] = _open(path, [], "state")[1]["history"]
+    return history
 
 
 def _read(path: Path, *kinds: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors, info = _open(path, None, *kinds)
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise UserError(f"{path}: {broken[0]} is not finite (of {len(broken)} such tensors). Take an earlier file")
+    return tensors, info
+
+
+def _open(path: Path, names: Sequence[str] | None, *kinds: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The named tensors, or all, and what is written beside them, of a file of one of these kinds."""
     try:
         with safe_open(path, "pt") as file:
             info = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            wanted = file.keys() if names is None else names
+            tensors = {name: file.get_tensor(name) for name in wanted}
     except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f"{path}: missing or damaged ({error}). Make or fetch the file again") from error
     kind, version = info.get("kind"), info.get("version")

@@ -1,24 +1,44 @@
 """Networks from any file that we can read: our own .safetensors, or a .pkl of the public implementations."""
 
+import pickle
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import nn
 
+from semireal import formats
 from semireal.errors import UserError
 from semireal.stylegan2 import checkpoint
 from semireal.stylegan2.checkpoint import Networks, load_weights
 from semireal.stylegan2.foreign import read_pickle
 from semireal.stylegan2.networks import Discriminator, Generator
 
+PICKLE, SAFETENSORS = "pickle", "safetensors"
+HEAD = formats.HEAD
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_networks(path: str | Path) -> Networks:
-    """Read weights and configuration; nothing that a .pkl carries is run. UserError where the file is unfit."""
+    """Read weights and configuration; nothing that a pickle carries is run. UserError where the file is unfit."""
     path = Path(path)
-    return read_pickle(path) if path.suffix == ".pkl" else checkpoint.load_networks(path)
+    return read_pickle(path) if kind_of(path) == PICKLE else checkpoint.load_networks(path)
+
+
+def kind_of(path: Path) -> str:
+    """What holds the networks of a file, by its first bytes, whatever its name is; UserError where it holds none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}). Make or fetch the file") from None
+    if head[:1] == b"\x80" and len(head) > 1 and head[1] <= pickle.HIGHEST_PROTOCOL:
+        return PICKLE
+    if head[8:9] == b"{":  # after the length of its description
+        return SAFETENSORS
+    found = formats.unsupported(head)
+    what = "a PyTorch checkpoint or another archive" if head.startswith(b"PK") else f"a {found}" if found else "damaged"
+    raise UserError(f"{path}: is {what}. Need a .safetensors of ours, or a .pkl of stylegan2-ada-pytorch or stylegan3")
 
 
 def load_generator(path: str | Path) -> Generator:

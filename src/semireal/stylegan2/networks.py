@@ -344,7 +344,10 @@ class DiscriminatorEpilogue(nn.Module):
         self.out = FullyConnected(in_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N,C,4,4] -> [N,1]."""
+        """[N,C,4,4] -> [N,1]; UserError where N cannot be divided into groups."""
+        if len(x) % min(self.mbstd_group_size, len(x)):
+            need = f"a multiple of {self.mbstd_group_size}, or fewer"
+            raise UserError(f"discriminator: found {len(x)} images, need {need}: it compares them in groups")
         x = self.conv(ops.minibatch_std(x.to(self.out.weight.dtype), self.mbstd_group_size))
         logits: Tensor = self.out(self.fc(x.flatten(1)))
         return logits

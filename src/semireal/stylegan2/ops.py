@@ -72,7 +72,7 @@ class _Filter(torch.autograd.Function):
 
 def filter2d(x: Tensor, f: Tensor, padding: int, stride: int = 1) -> Tensor:
     """Convolve each channel of x [N,C,H,W], zero-padded, with a square filter f, keeping every stride-th."""
-    kernel = f.to(x).flip([0, 1]).expand(x.shape[1], 1, *f.shape)
+    kernel = f.to(x.dtype).flip([0, 1]).expand(x.shape[1], 1, *f.shape)
     if not torch.is_grad_enabled():  # TorchScript cannot save a function of Python
         return F.conv2d(x, kernel, stride=stride, padding=padding, groups=x.shape[1])
     filtered: Tensor = _Filter.apply(x, kernel, padding, stride)
@@ -82,7 +82,7 @@ def filter2d(x: Tensor, f: Tensor, padding: int, stride: int = 1) -> Tensor:
 def upsample2d(x: Tensor, f: Tensor) -> Tensor:
     """Double the size of x [N,C,H,W] with a filter f [4,4]: zero insertion, padding (2,1), gain 4."""
     # A transposed convolution inserts the zeros and convolves with the unflipped kernel.
-    kernel = (f.to(x) * 4).expand(x.shape[1], 1, *f.shape)
+    kernel = (f.to(x.dtype) * 4).expand(x.shape[1], 1, *f.shape)
     return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
 
 

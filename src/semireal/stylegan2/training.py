@@ -5,6 +5,7 @@ A run that is killed and resumed equals one that is not, bit for bit on a CPU wi
 
 import copy
 import ctypes
+import dataclasses
 import math
 import sys
 import time
@@ -21,7 +22,15 @@ from semireal.images import Pixels, grid, save_png
 from semireal.machine import DEFAULT, Machine
 from semireal.params.train import Train
 from semireal.stylegan2 import parallel
-from semireal.stylegan2.checkpoint import Networks, State, load_state, save_networks, save_state, take_matching
+from semireal.stylegan2.checkpoint import (
+    Networks,
+    State,
+    history_of,
+    load_state,
+    save_networks,
+    save_state,
+    take_matching,
+)
 from semireal.stylegan2.config import network_of, run_key
 from semireal.stylegan2.networks import Generator, build_discriminator, build_generator, set_precision
 from semireal.stylegan2.step import Step, adam, order, seed_of
@@ -30,6 +39,7 @@ from semireal.tensors import to_uint8
 EPOCH = 1000  # images shown
 SAVE_SECONDS = 60  # between saved states, where no snapshot is due
 STATE = "state.safetensors"
+ASIDE = "longer"  # folder for the state of a run with more epochs, while one with fewer is asked for
 GRIDS = "grids"
 GRID = 64  # images in a grid
 MEANS = ("loss_g", "loss_d", "logits_fake", "logits_real", "r1", "pl")  # of the steps of an epoch
@@ -68,6 +78,8 @@ def train(
     being finite; the last saved state stays valid.
     """
     prepare(given.tf32)
+    if start is not None:  # the average begins with what is to be kept, and not with noise to be forgotten
+        given = dataclasses.replace(given, ema_rampup=None)
     resolution = given.resolution
     if images.ndim != 4 or images.shape[0] < 1 or images.shape[1:] != (3, resolution, resolution):
         raise UserError(f"train: images: found {list(images.shape)}, need [N, 3, {resolution}, {resolution}]")
@@ -95,7 +107,7 @@ def train(
             step()
             bar.update(given.batch)
         step.count_signs()
-        row = _row(epoch, state, step.means())
+        row = _row(epoch, state, step.means(), workdir)
         snapshot = epoch % given.snapshot_epochs == 0
         if snapshot and monitor is not None:
             row |= _measure(monitor, state.G_ema)
@@ -182,12 +194,29 @@ def new_state(given: Train, seed: int, data_key: str, device: torch.device, star
 
 
 def _resume(workdir: Path, state: State, given: Train) -> bool:
-    if not (workdir / STATE).exists():
-        return False
-    if load_state(workdir / STATE, state, lambda history: _is_past_the_end(history, given)):
-        return True
-    _say("the saved state is past the end of this run: starting over")
+    """Read the longest saved state that is not past the end; one that is, is put aside for a run that asks for more."""
+    aside = workdir / ASIDE
+    done = {folder: len(history_of(folder / STATE)) for folder in (workdir, aside) if (folder / STATE).exists()}
+    for folder in sorted(done, key=lambda folder: -done[folder]):
+        if load_state(folder / STATE, state, lambda history: _is_past_the_end(history, given)):
+            if folder == aside:
+                _move_run(aside, workdir)
+            return True
+    if workdir in done:
+        _say(f"the saved state is past the end of this run, with {done[workdir]} epochs: kept aside, starting over")
+        if done[workdir] > done.get(aside, 0):
+            _move_run(workdir, aside)
     return False
+
+
+def _move_run(source: Path, target: Path) -> None:
+    """Move a saved state and the best snapshot that it names; the state last, since it tells that all is there."""
+    parallel.wait()  # until all processes have read it
+    if parallel.rank() == 0:
+        target.mkdir(exist_ok=True)
+        for path in [*sorted(source.glob("best_*.safetensors")), source / STATE]:
+            path.replace(target / path.name)
+    parallel.wait()
 
 
 def _is_past_the_end(history: Sequence[Row], given: Train) -> bool:
@@ -203,7 +232,7 @@ def _begin(workdir: Path, images: Tensor, state: State, given: Train, seed: int)
     _save_fakes(workdir, state.G_ema, given.batch, seed, epoch=0)
 
 
-def _row(epoch: int, state: State, means: Row) -> Row:
+def _row(epoch: int, state: State, means: Row, workdir: Path) -> Row:
     """The numbers of an epoch; what was not computed in it keeps its last value."""
     previous = state.history[-1] if state.history else {}
     row: Row = {"epoch": epoch, "kimg": state.nimg / 1000}
@@ -213,10 +242,20 @@ def _row(epoch: int, state: State, means: Row) -> Row:
     bad = [name for name, value in row.items() if not math.isfinite(value)]
     if bad:
         raise UserError(
-            f"train: epoch {epoch}: found {', '.join(bad)} not finite. "
-            "Lower train.lr or raise train.r1_gamma; the last saved state is kept"
+            f"train: epoch {epoch}: found {', '.join(bad)} not finite. Lower train.lr or raise train.r1_gamma. "
+            + _how_to_keep(workdir / STATE)
         )
     return row
+
+
+def _how_to_keep(path: Path) -> str:
+    """How to start a run with other settings, which has a state of its own, from what this one has learned."""
+    if not path.exists():
+        return "Nothing was saved yet"
+    return (
+        f"What epoch {len(history_of(path))} had learned is in {path}: copy that to a name such as "
+        "data/start.safetensors and set train.init to it, or the run with other settings begins anew"
+    )
 
 
 def _measure(monitor: Monitor, G_ema: Generator) -> Row:

@@ -11,6 +11,7 @@ from pathlib import Path
 from semireal import stage
 from semireal.errors import UserError
 from semireal.files import replacing
+from semireal.stylegan2 import load
 from semireal.vision import weights
 
 
@@ -18,7 +19,7 @@ def run(url: str, file: Path, sha256: str | None) -> None:
     """Put what is at the URL into the file; UserError where it cannot be had, or has another hash than sha256."""
     if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
         raise UserError(f"--sha256: found {sha256!r}, need 64 hexadecimal digits in lower case")
-    found = weights.fetch(url, sha256)
+    found = weights.fetch(url, sha256, load.kind_of)
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as partial:
         shutil.copyfile(found, partial)

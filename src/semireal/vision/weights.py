@@ -11,6 +11,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,11 @@ from semireal.files import sha256_of
 TIMEOUT_S = 30
 TRIES = 4
 CHUNK = 1 << 20
+Check = Callable[[Path], object]  # raises UserError
+
+
+def _anything(_: Path) -> None:
+    """Any content will do."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,11 @@ DINOV2 = Weights(  # ViT-L/14 without registers; 1217586395 bytes, Apache-2.0
 )
 
 
-def find(weights: Weights) -> Path:
+def find(weights: Weights, check_content: Check = _anything) -> Path:
     """Path of the checked file: from its package, from the cache, or downloaded into the cache.
 
-    The cache is $SEMIREAL_CACHE or ~/.cache/semireal. Raises UserError if it cannot be had.
+    The cache is $SEMIREAL_CACHE or ~/.cache/semireal. check_content: raises UserError for a file that is not what was
+    wanted, where no hash says so; such a one is not kept. Raises UserError if the file cannot be had.
     """
     bundled = _in_package(weights)
     if bundled is not None:
@@ -74,8 +81,8 @@ def find(weights: Weights) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / weights.name
     with FileLock(path.with_suffix(".lock")):
-        if not (path.is_file() and weights.sha256 in (None, sha256_of(path))):
-            _download(weights, path)
+        if not (path.is_file() and _is_whole(weights, path, check_content)):
+            _download(weights, path, check_content)
     return path
 
 
@@ -98,15 +105,16 @@ def asked(given: str | None, key: str, env: str, weights: Weights, gives: str) -
     return check(Path(local), weights, f"${env}") if local else find(weights)
 
 
-def fetch(url: str, sha256: str | None) -> Path:
+def fetch(url: str, sha256: str | None, check_content: Check = _anything) -> Path:
     """Path of the file at a URL that the user gave, from the cache or downloaded into it.
 
-    sha256: what it must have; None: the download is only checked to be complete, and its hash is printed.
+    sha256: what it must have; None: the download is only checked to be complete, and by `check_content` (see `find`),
+    and its hash is printed.
     """
     name = Path(urllib.parse.urlsplit(url).path).name
     if sha256 is None:  # files of one name from two places must not be mixed up
         name = f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
-    path = find(Weights(name, url, sha256))
+    path = find(Weights(name, url, sha256), check_content)
     if sha256 is None:
         sys.stderr.write(f"{url}: SHA-256 {sha256_of(path)}, not compared with anything\n")
     return path
@@ -132,7 +140,18 @@ def _in_package(weights: Weights) -> Path | None:
     return None
 
 
-def _download(weights: Weights, path: Path) -> None:
+def _is_whole(weights: Weights, path: Path, check_content: Check) -> bool:
+    """Whether a file of the cache has its hash, or where none is known, the right content."""
+    if weights.sha256 is not None:
+        return sha256_of(path) == weights.sha256
+    try:
+        check_content(path)
+    except UserError:
+        return False
+    return True
+
+
+def _download(weights: Weights, path: Path, check_content: Check) -> None:
     partial = path.with_suffix(path.suffix + ".part")
     problem: Exception | None = None
     for _ in range(TRIES):
@@ -143,6 +162,11 @@ def _download(weights: Weights, path: Path) -> None:
             continue
         digest = sha256_of(partial)
         if weights.sha256 in (None, digest):
+            try:
+                check_content(partial)
+            except UserError as error:
+                partial.unlink()
+                raise UserError(f"{weights.url}: gave something else. {error}") from None
             partial.replace(path)
             return
         problem = ValueError(f"SHA-256 {digest}, need {weights.sha256}")
