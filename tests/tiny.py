@@ -28,7 +28,7 @@ TINY = {
         "snapshot_epochs": 1,
     },
     "sample": {"seeds": 4, "psi_steps": 3, "mix_rows": 2},
-    "evaluate": {"images": 8, "neighbours": 2, "psis": [0.5, 1.0], "resamples": 20},
+    "evaluate": {"images": 10, "neighbours": 2, "psis": [0.5, 1.0], "resamples": 20},
 }
 # A training of 8 x 8 images that uses everything, for tests of the training alone.
 TRAIN = Train(

@@ -16,7 +16,7 @@ from semireal import files, images, params
 from semireal.errors import UserError
 from semireal.evaluation import evaluate, measures
 from semireal.evaluation.evaluate import Given
-from semireal.metrics import distances, inception, offline
+from semireal.metrics import distances, inception, intervals, offline
 from semireal.metrics.extractors import Space
 from semireal.stylegan2 import Config, Generator, save_networks
 from semireal.stylegan2.networks import build_generator
@@ -66,6 +66,51 @@ def test_offline_metrics_rank_sets_sensibly() -> None:
     for key in ("precision_whole", "recall_whole", "coverage_whole", "density_whole"):
         assert identical[key] == 1, key
     assert identical["diversity_whole"] == pytest.approx(1)
+
+
+def test_of_more_images_than_the_tables_take_all_parts_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows lie together by source; the first ones alone would be those of one."""
+    monkeypatch.setattr(intervals, "MAX_IMAGES", 300)
+    monkeypatch.setattr(measures, "MAX_IMAGES", 300)
+    rng, n, D = np.random.default_rng(0), 300, 8
+    real = np.concatenate([rng.normal(size=(n, D)), rng.normal(size=(n, D)) + 1])
+    fake = np.concatenate([rng.normal(size=(150, D)), rng.normal(size=(150, D)) + 1])
+    sets = sets_of(real, fake, ["photo"] * n + ["portrait"] * n, "_x")
+    found = {(m.measure, m.against): m for m in measures.at_psi(sets, 1.0, SETTINGS)}
+    distance = found["kernel_x", "dataset"]
+    assert abs(distance.value - distances.kernel(real, fake)) < 1
+    assert distances.kernel(real[:n], fake) > 5
+    assert (distance.real_images, distance.generated_images) == (300, 300)  # the number that was used
+    assert found["coverage_x", "dataset"].value > 0.6
+    assert all(np.isfinite(m.value) for m in found.values())
+
+
+def test_a_small_domain_behind_many_images_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "MAX_IMAGES", 200)
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(212, 8)), rng.normal(size=(40, 8))
+    found = measures.at_psi(sets_of(real, fake, ["photo"] * 200 + ["portrait"] * 12, "_x"), 1.0, SETTINGS)
+    assert {m.against for m in found} >= {"photo", "portrait"}
+    assert all(np.isfinite(value) for m in found for value in (m.value, m.low, m.high) if value is not None)
+
+
+def test_what_was_shown_mirrored_is_compared_with_it() -> None:
+    rng = np.random.default_rng(0)
+    side = 3 * np.eye(8)[0]
+    real = rng.normal(size=(200, 8)) + side
+    mirrored = real * (1 - 2 * np.eye(8)[0])
+    fake = np.concatenate([rng.normal(size=(100, 8)) + side, rng.normal(size=(100, 8)) - side])
+    sets = replace(sets_of(real, fake, ["photo"] * 200, "_x"), mirrored=mirrored)
+    found = {m.against: m for m in measures.at_psi(sets, 1.0, SETTINGS) if m.measure == "kernel_x"}
+    assert found["dataset"].value > 10
+    assert abs(found["dataset, also mirrored"].value) < 1
+    assert found["dataset, also mirrored"].real_images == 400
+
+
+def test_an_extrapolation_says_that_few_real_images_stay_in_it() -> None:
+    rng = np.random.default_rng(0)
+    _, limit = measures.by_size(sets_of(rng.normal(size=(60, 40)), rng.normal(size=(60, 40)), ["photo"] * 60), SETTINGS)
+    assert "bias of only 60 real images" in limit.warning
 
 
 def test_order_does_not_matter() -> None:

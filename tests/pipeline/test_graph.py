@@ -43,7 +43,7 @@ def test_every_stage_leaves_its_result(repo: Path) -> None:
             img.load()
     assert len(list((repo / "results/samples/images").iterdir())) == 4
     metrics = json.loads((repo / "results/metrics.json").read_text())
-    assert metrics["generated_images"] == 8
+    assert metrics["generated_images"] == 10
     assert metrics["frechet_whole"] > 0
     names = {f"distance_{name}" for name in ("whole", "layout", "eyes", "colour")} | {
         "precision_whole",

@@ -85,6 +85,7 @@ class Given:
     evaluate: Evaluate
     photo_ratio: float | None = param(key="train.photo_ratio")
     resolution: int = param(key="train.resolution")
+    mirror: bool = param(key="train.mirror")
     psi: float = param(key="sample.psi")
     snapshot: str = param(key="sample.snapshot")
 
@@ -132,10 +133,6 @@ def run(generator: Path, data: Path, samples: Path, funnel: Path, out: Path, giv
 def extractors_of(given: Given, pictures: Pictures) -> list[Extractor]:
     """What comes with the installation, and the published networks that the parameters ask for."""
     weights = inception.find(given.evaluate.inception)
-    if weights is not None and given.evaluate.images < inception.SPLITS:
-        raise UserError(
-            f"evaluate.images: found {given.evaluate.images}, need at least {inception.SPLITS} for inception_score"
-        )
     dino = dinov2.find(given.evaluate.dinov2)
     return [
         extractors.from_the_box(dataset.band(pictures.rows)),
@@ -177,12 +174,7 @@ def psis_of(given: Given) -> tuple[list[float], list[float]]:
 
 def swept_images(given: Given) -> int:
     """Generated images at each psi of the sweep."""
-    few = min(given.evaluate.psi_images, given.evaluate.images)
-    if few <= given.evaluate.neighbours:
-        raise UserError(
-            f"evaluate.neighbours: found {given.evaluate.neighbours}, need less than the {few} generated images"
-        )
-    return few
+    return min(given.evaluate.psi_images, given.evaluate.images)
 
 
 def features_of(
@@ -203,13 +195,18 @@ def features_of(
         if psi in main:
             matches[psi] = copies.find(shown[:LOOKED_AT], pictures.training)
     sets = [
-        one for extractor, found in zip(asked, features, strict=True) for one in _sets_of(extractor, pictures, found)
+        one
+        for extractor, found in zip(asked, features, strict=True)
+        for one in _sets_of(extractor, pictures, found, given.mirror)
     ]
     return sets, matches
 
 
-def _sets_of(extractor: Extractor, pictures: Pictures, drawn: dict[float, Features]) -> list[FeatureSets]:
+def _sets_of(extractor: Extractor, pictures: Pictures, drawn: dict[float, Features], mirror: bool) -> list[FeatureSets]:
     real = extractors.cached(extractor, pictures.real, device())
+    turned = (
+        extractors.cached(extractor, np.ascontiguousarray(pictures.training[:, :, ::-1]), device()) if mirror else None
+    )
     domains, logits = [row["domain"] for row in pictures.rows], extractor.logits
     return [
         FeatureSets(
@@ -220,6 +217,7 @@ def _sets_of(extractor: Extractor, pictures: Pictures, drawn: dict[float, Featur
             pictures.trained,
             {psi: found[:, logits] for psi, found in drawn.items()} if logits else {},
             real[:, logits] if logits else None,
+            None if turned is None else turned[:, space.columns],
         )
         for space in extractor.spaces
     ]
@@ -316,7 +314,8 @@ def write_table(
         row = {key: rounded(value) for key, value in dataclasses.asdict(one).items()}
         row["seeds"] = f"0-{one.generated_images - 1}" if one.generated_images else ""
         row["format"] = f"tensors, {size} px"
-        row["mirroring"] = "training images also mirrored" if one.measure == "copies" else "none"
+        shown = one.measure == "copies" or one.against == measures.SHOWN
+        row["mirroring"] = "training images also mirrored" if shown else "none"
         rows.append(row)
     frame = pd.DataFrame(rows)
     for column in ("real_images", "generated_images"):
@@ -332,7 +331,7 @@ def write_table(
         "sweep": f"psi {', '.join(f'{psi:g}' for psi in swept)}; the first {few} seeds",
         "format": f"uint8 RGB tensors of {size} x {size} px, both sides; generated images were never files, training "
         f"images were read from the dataset and scaled (Lanczos)",
-        "mirroring": "none; the memorisation check looks at mirrored training images too",
+        "mirroring": "none, but for the rows that say so",
         "training_set": "dataset: the mixture of train.photo_ratio; photo, portrait: all images of the domain",
         "training_images": hashlib.sha256(np.ascontiguousarray(pictures.training).data).hexdigest()[:16],
         "snapshot": given.snapshot,

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from semireal.metrics import blend, distances, inception, intervals
 from semireal.metrics.distances import Features
 from semireal.metrics.estimates import Estimate
 from semireal.metrics.extractors import Space
-from semireal.metrics.intervals import MAX_IMAGES, Interval, Mask, Pairs
+from semireal.metrics.intervals import MAX_IMAGES, Interval, Mask, Pairs, some
+from semireal.params.evaluate import SPLITS
 from semireal.vision import copies
 
 DOMAINS = ("photo", "portrait")
+SHOWN = "dataset, also mirrored"
 FEW = 5000  # images; below this KID comes first
 FID_LEAST = 2048  # images; with fewer the covariance of the 2048 features of FID has not even full rank
 LEAST_DOMAIN = blend.LEAST  # images of a domain that distances to it need
@@ -62,7 +64,7 @@ class FeatureSets:
 
     real [N, D]: all of the dataset; generated: psi -> [M, D] of the seeds from 0 on. domain [N]; trained [N]: which of
     the N are in the training mixture, T of them. logits: psi -> [M, C] class logits, and those of the real images
-    [N, C]; nothing where the network has no classes.
+    [N, C]; nothing where the network has no classes. mirrored [T, D]: of the mixture, where it was also shown so.
     """
 
     space: Space
@@ -72,6 +74,7 @@ class FeatureSets:
     trained: Mask
     logits: dict[float, Features]
     real_logits: Features | None
+    mirrored: Features | None = None
 
     @property
     def training(self) -> Features:
@@ -101,7 +104,7 @@ class Settings:
 
 def at_psi(sets: FeatureSets, psi: float, settings: Settings) -> list[Result]:
     """All metrics of the images of one psi: against the training mixture, and against each domain."""
-    found = [_kernel(sets, psi, "dataset", settings)]
+    found = [_kernel(sets, psi, "dataset", settings), *_against_what_was_shown(sets, psi)]
     if not sets.space.whole:
         return found
     if min(sets.trained.sum(), len(sets.generated[psi])) < FEW:
@@ -118,10 +121,24 @@ def at_psi(sets: FeatureSets, psi: float, settings: Settings) -> list[Result]:
     return found
 
 
+def _against_what_was_shown(sets: FeatureSets, psi: float) -> list[Result]:
+    """The kernel distance to all that the training has shown, where that was mirrored half of the time.
+
+    A generator that draws just that is away from the images as they are, if these face one way more than the other.
+    """
+    if sets.mirrored is None:
+        return []
+    real, generated = np.concatenate([sets.training, sets.mirrored]), sets.generated[psi]
+    value, spread, how = kernel(sets.space, real, generated)
+    counts = [min(len(x), MAX_IMAGES) if sets.space.suffix else len(x) for x in (real, generated)]
+    of = Result(sets.space.name("kernel"), value, sets.space.title, SHOWN, psi, counts[0], counts[1])
+    return [replace(of, spread=spread, settings=how)]
+
+
 def kernel(space: Space, real: Features, generated: Features) -> tuple[float, float | None, str]:
     """Kernel distance, its spread over subsets, and how it was computed: KID as published, or of all pairs."""
     if space.suffix:
-        pairs = space.kernel(real[:MAX_IMAGES], generated[:MAX_IMAGES])
+        pairs = space.kernel(some(real), some(generated))
         ones = (np.ones((1, len(table))) for table in (pairs.real, pairs.generated))
         return float(pairs.kernel(*ones)[0]), None, ALL_PAIRS
     mean, spread = inception.kid(real, generated)
@@ -136,28 +153,26 @@ def precision_recall(space: Space, real: Features, generated: Features, k: int) 
     return inception.precision_recall(real, generated, k)
 
 
-def _about(sets: FeatureSets, psi: float | None, against: str) -> dict[str, Any]:
-    return {
-        "features": sets.space.title,
-        "against": against,
-        "psi": psi,
-        "real_images": int(sets.members(against).sum()),
-        "generated_images": len(sets.generated[psi]) if psi is not None else None,
-    }
+def _about(sets: FeatureSets, psi: float, against: str, most: int | None = None) -> dict[str, Any]:
+    """What a measure is of; most: images of a set that it looks at, at most."""
+    counts = {"real_images": int(sets.members(against).sum()), "generated_images": len(sets.generated[psi])}
+    used = {name: min(count, most or count) for name, count in counts.items()}
+    return {"features": sets.space.title, "against": against, "psi": psi} | used
 
 
 def _kernel(sets: FeatureSets, psi: float, against: str, settings: Settings) -> Result:
     real, generated = sets.real[sets.members(against)], sets.generated[psi]
-    pairs = sets.space.kernel(real[:MAX_IMAGES], generated[:MAX_IMAGES])
+    pairs = sets.space.kernel(some(real), some(generated))
     found = intervals.kernel(pairs, np.ones(len(pairs.real), dtype=bool), settings.rng())
-    spread, how = None, ALL_PAIRS
+    spread, how, about = None, ALL_PAIRS, _about(sets, psi, against, MAX_IMAGES)
     if not sets.space.suffix:  # the interval of all pairs, around the published mean over subsets
         value, spread, how = kernel(sets.space, real, generated)
+        about = _about(sets, psi, against)
         found = Estimate(value, value + found.low - found.value, value + found.high - found.value)
     return Result(
         sets.space.name("kernel"),
         **_estimate(found, JACKKNIFE),
-        **_about(sets, psi, against),
+        **about,
         spread=spread,
         settings=how,
     )
@@ -180,7 +195,7 @@ def _frechet(sets: FeatureSets, psi: float, against: str, settings: Settings) ->
 
 def _neighbourhood(sets: FeatureSets, psi: float, settings: Settings) -> list[Result]:
     """Precision, recall, density, coverage and diversity against the training mixture."""
-    real, generated = (x[:MAX_IMAGES].astype(np.float64) for x in (sets.training, sets.generated[psi]))
+    real, generated = (some(x).astype(np.float64) for x in (sets.training, sets.generated[psi]))
     pairs, rng = intervals.tables(real, generated), settings.rng()
     found = intervals.neighbourhood(pairs, settings.neighbours, rng)
     if not sets.space.suffix:  # the published values, which are ours but for rounding at borders
@@ -208,7 +223,7 @@ def _diversity(sets: FeatureSets, psi: float, pairs: Pairs, settings: Settings) 
         Result(
             sets.space.name("diversity"),
             float(relative[0]),
-            **_about(sets, psi, "dataset"),
+            **_about(sets, psi, "dataset", MAX_IMAGES),
             **_interval(intervals.percentiles(relative[1:]), _bootstrap(settings)),
             settings="mean pairwise distance, relative to that of the training images",
         )
@@ -245,8 +260,8 @@ def _score(sets: FeatureSets, psi: float) -> Result:
         **_estimate(intervals.score(logits), JACKKNIFE),
         **_about(sets, psi, "dataset") | {"features": LOGITS, "against": "", "real_images": None},
         spread=inception.score(logits)[1],
-        settings=f"mean of {inception.SPLITS} splits",
-        warning=f"biased downwards: {len(logits)} images in {inception.SPLITS} splits" if len(logits) < FEW else "",
+        settings=f"mean of {SPLITS} splits",
+        warning=f"biased downwards: {len(logits)} images in {SPLITS} splits" if len(logits) < FEW else "",
     )
 
 
@@ -262,7 +277,7 @@ def perfect(sets: FeatureSets, settings: Settings) -> list[Result]:
     if half < 2:
         return []
     rng, space = settings.rng(), sets.space
-    pairs = space.kernel(real[:MAX_IMAGES], real[:0])
+    pairs = space.kernel(some(real), real[:0])
     halves = [_between_halves(pairs.real, rng.permutation(len(pairs.real))) for _ in range(HALVES)]
     found = [
         Result(
@@ -270,7 +285,7 @@ def perfect(sets: FeatureSets, settings: Settings) -> list[Result]:
             float(np.mean(halves)),
             features=space.title,
             against="real halves",
-            real_images=half,
+            real_images=len(pairs.real) // 2,
             spread=float(np.std(halves)),
             settings=f"mean of {HALVES} random splits",
         )
@@ -281,9 +296,9 @@ def perfect(sets: FeatureSets, settings: Settings) -> list[Result]:
         how = f"what {generated} images of a perfect generator would get, from parts of the training images"
         name = space.name("frechet")
         found.append(Result(name, expected, space.title, PERFECT, real_images=len(real), settings=how))
-    if sets.real_logits is not None and len(real) >= inception.SPLITS:
+    if sets.real_logits is not None and len(real) >= SPLITS:
         value, spread = inception.score(sets.real_logits[sets.trained])
-        how = f"of the training images themselves; mean of {inception.SPLITS} splits"
+        how = f"of the training images themselves; mean of {SPLITS} splits"
         score = Result("inception_score", value, LOGITS, PERFECT, real_images=len(real), spread=spread, settings=how)
         found.append(score)
     return found
@@ -329,6 +344,7 @@ def by_size(sets: FeatureSets, settings: Settings) -> tuple[list[dict[str, float
         real_images=len(real),
         generated_images=len(generated),
         spread=float(np.std(limits)),
+        warning=f"the bias of only {len(real)} real images stays in it" if len(real) < FID_LEAST else "",
         settings=f"line through {len(sizes)} sizes from {sizes[0]} to {sizes[-1]} images, {REPEATS} orders",
     )
 
@@ -339,7 +355,7 @@ def by_size(sets: FeatureSets, settings: Settings) -> tuple[list[dict[str, float
 def sweep(sets: FeatureSets, psis: Sequence[float], images: int, k: int) -> Iterator[dict[str, float]]:
     """Quality against variety: for each psi the metrics of the first `images` seeds, by name."""
     space, real = sets.space, sets.training
-    own = distances.mean_distance(real[:MAX_IMAGES].astype(np.float64))
+    own = distances.mean_distance(some(real).astype(np.float64))
     for psi in psis:
         generated = sets.generated[psi][:images]
         values = {"kernel": kernel(space, real, generated)[0]}
@@ -347,7 +363,7 @@ def sweep(sets: FeatureSets, psis: Sequence[float], images: int, k: int) -> Iter
             x, y = real.astype(np.float64), generated.astype(np.float64)
             values["frechet"] = distances.frechet(x, y)
             values["precision"], values["recall"] = precision_recall(space, real, generated, k)
-            values["diversity"] = float(distances.relative(distances.mean_distance(y[:MAX_IMAGES]), own))
+            values["diversity"] = float(distances.relative(distances.mean_distance(some(y)), own))
         yield {space.name(kind): value for kind, value in values.items()}
 
 

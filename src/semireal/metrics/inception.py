@@ -11,6 +11,7 @@ import torch
 
 from semireal.images import Pixels
 from semireal.metrics.distances import Features
+from semireal.params.evaluate import SPLITS
 from semireal.tensors import to_nchw
 from semireal.vision import weights
 
@@ -20,7 +21,6 @@ LAYERS = ("2048", "logits_unbiased")  # features of FID, KID, precision and reca
 WIDTH = 2048  # of the first
 BATCH = 64  # torch-fidelity's own: the same sums in the same order
 SUBSETS, SUBSET = 100, 1000  # of KID, its defaults
-SPLITS = 10  # of the Inception Score
 
 
 def find(given: str | None) -> Path | None:

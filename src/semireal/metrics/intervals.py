@@ -19,6 +19,7 @@ from scipy.stats import t as student
 from semireal.metrics import distances, inception
 from semireal.metrics.distances import Features
 from semireal.metrics.estimates import Estimate
+from semireal.params.evaluate import SPLITS
 
 Interval = tuple[float, float]
 Mask = NDArray[np.bool_]
@@ -58,6 +59,13 @@ def weights(members: Mask, rounds: int, rng: np.random.Generator) -> Features:
     counts[0, members] = 1
     counts[1:, members] = rng.multinomial(n, np.full(n, 1 / n), size=rounds)
     return counts
+
+
+def some(features: Features) -> Features:
+    """At most MAX_IMAGES rows, always the same, of all parts: rows of a source, or of a domain, may lie together."""
+    if len(features) <= MAX_IMAGES:
+        return features
+    return np.asarray(features[np.sort(np.random.default_rng(0).permutation(len(features))[:MAX_IMAGES])])
 
 
 @dataclass(frozen=True)
@@ -192,7 +200,7 @@ def score(logits: Features) -> Estimate:
     same number are what to compare it with. From three images in each of the SPLITS on.
     """
     value = inception.score(logits)[0]
-    if len(logits) < 3 * inception.SPLITS:
+    if len(logits) < 3 * SPLITS:
         return Estimate(value, np.nan, np.nan)
     probabilities, starts = _shuffled(logits)
     # neighbours in the shuffled order are of one split, and in groups of their own: no split loses all its images
@@ -206,7 +214,7 @@ def _shuffled(logits: Features) -> tuple[Features, Labels]:
     """Class probabilities [M, C] in the order in which torch-fidelity splits them, and where each split starts."""
     order = np.random.RandomState(2020).permutation(len(logits))  # torch-fidelity's shuffle
     probabilities = softmax(logits[order].astype(np.float64), axis=1)
-    return probabilities, np.arange(inception.SPLITS) * len(logits) // inception.SPLITS
+    return probabilities, np.arange(SPLITS) * len(logits) // SPLITS
 
 
 def _splits(probabilities: Features, starts: Labels, keep: Mask) -> Features:

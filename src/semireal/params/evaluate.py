@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from semireal.errors import UserError
 from semireal.schema import param
 
+SPLITS = 10  # of the images, of whose scores inception_score is the mean
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -27,7 +29,9 @@ class Evaluate:
     """DINOv2 weights for fd_dinov2 and kd_dinov2: a path, `download` (or what $SEMIREAL_DINOV2 names), or null"""
 
     def __post_init__(self) -> None:
-        if self.neighbours >= self.images:
-            raise UserError(
-                f"evaluate.neighbours: found {self.neighbours}, need less than evaluate.images = {self.images}"
-            )
+        for key in ("images", "psi_images"):
+            if self.neighbours >= getattr(self, key):
+                need = f"less than evaluate.{key} = {getattr(self, key)}"
+                raise UserError(f"evaluate.neighbours: found {self.neighbours}, need {need}")
+        if self.inception is not None and self.images < SPLITS:
+            raise UserError(f"evaluate.images: found {self.images}, need {SPLITS} for the splits of inception_score")
