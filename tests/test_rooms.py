@@ -11,8 +11,23 @@ from semireal import code
 
 # from the ground up; a module of the ground may need only those before it
 GROUND = [
-    *("errors", "paths", "files", "published", "schema", "tables", "images", "tensors", "workers", "code", "watch"),
-    *("stage", "machine", "manifest", "figures", "params"),
+    *(
+        "errors",
+        "paths",
+        "files",
+        "published",
+        "schema",
+        "tables",
+        "text",
+        "formats",
+        "colours",
+        "images",
+        "tensors",
+        "workers",
+        "code",
+        "watch",
+    ),
+    *("stage", "machine", "manifest", "milder", "figures", "params"),
 ]
 ROOMS = [
     *("vision", "collect", "faces", "curate", "stylegan2", "metrics", "training", "evaluation", "report", "review"),

@@ -169,3 +169,12 @@ def test_files_that_are_no_yaml_are_named(tmp_path: Path, content: bytes, messag
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"^{tmp_path}/x\.yaml: not found$"):
         schema.load_yaml(tmp_path / "x.yaml")
+
+
+def test_a_merge_that_is_not_finished_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> other\n")
+    with pytest.raises(UserError, match=r"x\.yaml: has the marks of a merge"):
+        schema.load_yaml(path)
+    with pytest.raises(UserError, match=r"Is a directory"):
+        schema.load_yaml(tmp_path)

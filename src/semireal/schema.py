@@ -7,6 +7,7 @@ Unknown, missing and impossible values are refused with one line that names the 
 import ast
 import dataclasses
 import inspect
+import re
 import textwrap
 import types
 import typing
@@ -50,11 +51,20 @@ def docs(kind: type) -> dict[str, str]:
 def load_yaml(path: Path) -> Any:
     """Content of a YAML file; raises UserError if it is missing or cannot be read."""
     try:
-        return yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found") from None
+        return parse_yaml(path.read_bytes(), str(path))
+    except OSError as error:
+        reason = "not found" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UserError(f"{path}: {reason}") from None
+
+
+def parse_yaml(content: bytes, where: str) -> Any:
+    """What YAML says; raises UserError, which begins with `where`, if it says nothing: also of a merge not finished."""
+    if re.search(rb"^(<{7}|>{7}) ", content, re.MULTILINE):
+        raise UserError(f"{where}: has the marks of a merge that is not finished (<<<<<<<). Settle it, then go on")
+    try:
+        return yaml.safe_load(content.decode())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def parse(kind: type[T], given: Any, where: str) -> T:

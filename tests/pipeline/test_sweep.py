@@ -33,6 +33,59 @@ def test_the_queue_of_dvc_needs_an_ascii_path_and_git(tmp_path: Path) -> None:
     sweep.check(["character=elf", "sample.psi=0.5,0.7"], tmp_path / "with space")
 
 
+def test_git_has_to_know_who_makes_the_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell(tmp_path, "git", "init", "-q", "repo")
+    for name in ("AUTHOR", "COMMITTER"):
+        for part in ("NAME", "EMAIL"):
+            monkeypatch.delenv(f"GIT_{name}_{part}", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    with pytest.raises(UserError, match=r"git has no user\.name and user\.email.*git config user\.name"):
+        sweep.check(["character=elf"], tmp_path / "repo")
+    for key in ("user.name", "user.email"):
+        shell(tmp_path / "repo", "git", "config", key, "x")
+    sweep.check(["character=elf"], tmp_path / "repo")
+
+
+class Queue:
+    """Answers of `dvc queue status`, one after the other, the last again and again; and what else was asked."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, ...]] = []
+
+    def __call__(self, *command: str, show: bool = True) -> str:
+        self.asked.append(command)
+        if command[:2] != ("queue", "status"):
+            return ""
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def status(workers: int, **tasks: str) -> str:
+    rows = [f"{task}  name  07:18 PM   {what}" for task, what in tasks.items()]
+    return "\n".join(["Task     Name        Created    Status", *rows, "", f"Worker status: {workers} active, 0 idle"])
+
+
+def test_a_sweep_waits_for_its_own_experiments_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = {"aaaaaaa": "Running"}
+    queue = Queue(status(1, **others, bbbbbbb="Running"), status(1, **others, bbbbbbb="Success"))
+    monkeypatch.setattr(sweep, "dvc", queue)
+    sweep.wait(["bbbbbbb"], 0, of_others=["aaaaaaa"])
+    assert queue.asked[-1] == ("queue", "stop", "--quiet")
+    sweep.wait(["bbbbbbb"], 0)  # somebody works on the other one: its worker stays
+    assert queue.asked[-1] != ("queue", "stop", "--quiet")
+
+
+def test_a_sweep_without_workers_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "dvc", Queue(status(0, bbbbbbb="Running")))
+    with pytest.raises(UserError, match=r"no worker is left.*bbbbbbb not done"):
+        sweep.wait(["bbbbbbb"], 0)
+    assert sweep.dead() == ["bbbbbbb"]
+    monkeypatch.setattr(sweep, "dvc", Queue(status(1, bbbbbbb="Running")))
+    assert sweep.dead() == []
+
+
 def test_tasks_are_read_from_what_dvc_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = """\
 Task     Name        Created    Status

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from semireal import code, manifest, paths
+from semireal import code, manifest, paths, schema
 from semireal.errors import UserError
 from semireal.pipeline import markdown
 from semireal.stylegan2 import Config
@@ -78,7 +77,7 @@ def origin_of(generator: Path, root: Path) -> Origin | None:
     """
     if not (root / LOCK).is_file():
         return None
-    stages = yaml.safe_load((root / LOCK).read_text())["stages"]
+    stages = schema.load_yaml(root / LOCK)["stages"]
     own = _md5(generator.read_bytes())
     made = _hashes(stages, "train", "outs")
     known = [path for path in SNAPSHOTS if made.get(path) == own]

@@ -10,8 +10,9 @@ from pathlib import Path
 from semireal import stage
 from semireal.errors import UserError
 from semireal.pipeline.commands import dvc
-from semireal.pipeline.sweep import active
+from semireal.pipeline.sweep import active, dead
 
+RECORDS = "run"  # a folder in which DVC keeps what it knows of temporary experiments, for good
 FLAGS = ("--all-commits", "--all-experiments")
 
 
@@ -20,14 +21,14 @@ def run(yes: bool) -> None:
 
     Raises UserError if experiments are queued or running, whose data no commit has yet, or if the cache is shared.
     """
-    unfinished = active()
+    unfinished = sorted(set(active()) - set(dead()))
     if unfinished:
         raise UserError(
             f"clean-cache: {len(unfinished)} experiments are queued or running ({', '.join(unfinished)}); their "
             "data is not committed yet. Wait for them, or end them: dvc queue kill, dvc queue remove --all"
         )
     # `dvc exp run --temp` leaves no other trace than its folder
-    temporary = sorted(Path(".dvc/tmp/exps/standalone").glob("*/"))
+    temporary = sorted(path for path in Path(".dvc/tmp/exps/standalone").glob("*/") if path.name != RECORDS)
     if temporary:
         raise UserError(
             f"clean-cache: {temporary[0]} is an experiment in a temporary folder that runs, or was killed. "

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +30,9 @@ def run(settings: list[str], jobs: int, poll_s: float = POLL_S) -> None:
     """
     check(settings, Path.cwd())
     earlier = set(tasks())
+    lost = dead()
+    for task in lost:
+        stage.say(f"sweep: {task} is marked as running, but nothing works on it; end it: dvc queue kill {task}")
     dvc("exp", "run", "--queue", *(word for setting in settings for word in ("--set-param", setting)))
     queued = [task for task in tasks() if task not in earlier]
     if not queued:
@@ -36,7 +40,7 @@ def run(settings: list[str], jobs: int, poll_s: float = POLL_S) -> None:
     stage.say(f"sweep: {len(queued)} experiments, {jobs} at a time; Ctrl-C leaves them running (dvc queue status)")
     start_workers(jobs)
     try:
-        wait(poll_s)
+        wait(queued, poll_s, lost)
     except KeyboardInterrupt:
         stage.say("\nsweep: what is queued goes on in the background; see dvc queue status, end it: dvc queue kill")
         sys.exit(130)
@@ -63,6 +67,12 @@ def check(settings: list[str], root: Path) -> None:
         raise UserError(f"sweep: {wrong[0]}: need key=value or key=value,value, e.g. sample.psi=0.5,0.7")
     if not any(setting.startswith("character=") for setting in settings):
         raise UserError("sweep: name the character, e.g. character=elf; without it DVC goes back to the default one")
+    missing = [key for key in ("user.name", "user.email") if not _is_set(key, root)]
+    if missing:
+        raise UserError(
+            f"sweep: git has no {' and '.join(missing)}, which experiments, being commits, need: "
+            'git config user.name "..."; git config user.email "..."'
+        )
     unknown = git("ls-files", "--others", "--exclude-standard", "experiments", "data", root=root).splitlines()
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
@@ -84,16 +94,41 @@ def start_workers(jobs: int) -> None:
     )
 
 
-def wait(poll_s: float) -> None:
-    """Return when nothing is queued or running any more; then end the workers."""
+def _is_set(key: str, root: Path) -> bool:
+    """Whether git has a value; the environment counts as well."""
+    name = {"user.name": "NAME", "user.email": "EMAIL"}[key]
+    if os.environ.get(f"GIT_AUTHOR_{name}") and os.environ.get(f"GIT_COMMITTER_{name}"):
+        return True
+    return subprocess.run(["git", "config", key], cwd=root, capture_output=True, check=False).returncode == 0
+
+
+def wait(queued: Sequence[str], poll_s: float, of_others: Collection[str] = ()) -> None:
+    """Return when none of these tasks is queued or running any more; then end the workers, unless others need them.
+
+    of_others: tasks of which it is known that nobody works on them. Raises UserError where no worker is left.
+    """
     before: dict[str, str] = {}
-    while now := active():
+    while now := {task: status for task, status in active().items() if task in queued}:
         if now != before:
             running = [task for task, status in now.items() if status == "Running"]
             stage.say(f"sweep: running {', '.join(running) or 'nothing yet'}; {len(now) - len(running)} waiting")
+        elif not workers() and not workers():  # twice: they answer slowly when they are busy
+            raise UserError(
+                f"sweep: no worker is left, they were killed; {', '.join(now)} not done. Take them off the queue (dvc "
+                "queue kill, dvc queue remove) and start again: what was trained is gone on with"
+            )
         before = now
         time.sleep(poll_s)
-    dvc("queue", "stop", "--quiet")  # an idle worker would keep the environment of this run for the next one
+    if set(active()) - set(queued) - set(of_others):
+        stage.say("sweep: there are other experiments in the queue; its workers go on with them")
+    else:
+        dvc("queue", "stop", "--quiet")  # an idle worker would keep the environment of this run for the next one
+
+
+def workers() -> int:
+    """How many workers the queue has, busy and idle."""
+    found = re.search(r"^Worker status: (\d+) active, (\d+) idle", _status(), re.M)
+    return sum(int(number) for number in found.groups()) if found else 0
 
 
 def tasks() -> dict[str, str]:
@@ -114,6 +149,12 @@ def _status() -> str:
 def active() -> dict[str, str]:
     """The tasks that are queued or running."""
     return {task: status for task, status in tasks().items() if status in ("Queued", "Running")}
+
+
+def dead() -> list[str]:
+    """The tasks that DVC believes to run while there is no worker: they were killed, or the machine went down."""
+    running = [task for task, status in tasks().items() if status == "Running"]
+    return running if running and not workers() else []
 
 
 def _log(task: str) -> str:

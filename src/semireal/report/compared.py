@@ -29,12 +29,30 @@ def one(name: str) -> Experiment:
     return load(_files(name), "" if name == WORKSPACE else name)
 
 
+def _experiments() -> tuple[list[str], list[str]]:
+    """The names of the experiments of HEAD, and of those of all other commits."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from scmrepo.exceptions import SCMError
+
+    try:
+        with Repo(".") as repo:
+            head = repo.scm.get_rev()
+            every = repo.experiments.ls(all_commits=True)
+    except (DvcException, SCMError) as error:
+        raise UserError(f"this repository cannot be read: {' '.join(str(error).split())}") from None
+    names = [name for name, _ in every.get(head, [])]
+    others = {name for commit, found in every.items() if commit != head for name, _ in found}
+    return names, sorted(others - set(names))
+
+
 def everything() -> list[Experiment]:
     """The workspace, if it has results, and the experiments of HEAD; one of two with equal parameters."""
-    from dvc.repo import Repo
-
-    with Repo(".") as repo:
-        names = [name for name, _ in repo.experiments.ls().get(repo.scm.get_rev(), [])]
+    names, earlier = _experiments()
+    if earlier:
+        stage.say(
+            f"not shown, since they belong to other commits: {', '.join(earlier)}. Name those that you want to see"
+        )
     found: list[Experiment] = []
     for name in [WORKSPACE, *sorted(names)]:
         try:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
-from semireal import params, paths
+from semireal import params, paths, schema
 from semireal.errors import UserError
 from semireal.params.report import Report
 from semireal.schema import param
@@ -122,7 +120,7 @@ def load(files: Files, label: str = "") -> Experiment:
     given = files.read("params.yaml")
     if given is None:
         raise UserError(f"{where}: no params.yaml. Run in the root of the repository")
-    content = yaml.safe_load(given)
+    content = schema.parse_yaml(given, f"{where}: params.yaml")
     if files.read(paths.METRICS) is None:
         raise UserError(f"{where}: no results/metrics.json. Run `dvc repro`, or `dvc pull` if it was shared")
     return Experiment(files, label, params.taken(Given, content, f"{where}: params.yaml"), content)
