@@ -31,7 +31,7 @@ def kind_of(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}). Make or fetch the file") from None
+        raise UserError(f"{path}: missing or damaged ({error.strerror}). Make or fetch the file") from None
     if head[:1] == b"\x80" and len(head) > 1 and head[1] <= pickle.HIGHEST_PROTOCOL:
         return PICKLE
     if head[8:9] == b"{":  # after the length of its description
