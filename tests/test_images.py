@@ -113,6 +113,22 @@ def test_a_jpeg_is_whole_without_its_end_mark_and_damaged_without_more(
         images.load_rgb(path)
 
 
+def test_a_progressive_jpeg_that_ends_between_two_scans_is_damaged(tmp_path: Path) -> None:
+    """All that it has is whole there, so nothing but the scans themselves tells that more should follow."""
+    data = io.BytesIO()
+    Image.fromarray(np.asarray(gallery.draw("elf", "photo", np.random.default_rng(1)))).save(
+        data, "JPEG", quality=75, progressive=True
+    )
+    whole = data.getvalue()
+    scans = [match.start() for match in re.finditer(rb"\xff\xda", whole)]
+    ends = [re.compile(rb"\xff[\xc0-\xfe]").search(whole, scan + 2).start() for scan in scans]  # type: ignore[union-attr]
+    assert len(ends) > 5
+    for end in ends[:3]:  # the coarse scans: without the fine ones
+        (tmp_path / "x.jpg").write_bytes(whole[:end])
+        with pytest.raises(images.ImageError, match="damaged file"):
+            images.load_rgb(tmp_path / "x.jpg")
+
+
 def chunk(name: bytes, data: bytes, check: int | None = None) -> bytes:
     found = zlib.crc32(name + data) if check is None else check
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", found)

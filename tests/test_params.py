@@ -18,8 +18,10 @@ from conftest import ROOT
 from semireal import params, schema
 from semireal.errors import UserError
 from semireal.params import whole
+from semireal.params.train import Train
 from semireal.published import REPORT
 from semireal.schema import param
+from semireal.stylegan2.networks import Config, build_discriminator
 
 COMMITTED: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 CHARACTERS = sorted(path.stem for path in (ROOT / "experiments" / "character").glob("*.yaml"))
@@ -96,6 +98,8 @@ def test_full_profile_carries_the_settings_of_the_report(tmp_path: Path, charact
             r"train\.init: found 'https://.*', need the path of a file; `semireal fetch",
         ),
         ("evaluate.images", 3, r"evaluate\.neighbours: found 3, need less than evaluate\.images = 3"),
+        ("evaluate.psi_images", 3, r"evaluate\.neighbours: found 3, need less than evaluate\.psi_images = 3"),
+        ("train.freeze_d", 14, r"train\.freeze_d: found 14, need at most 13, the layers of the discriminator at 64 px"),
         ("crop.faces", "some", r"crop\.faces: found 'some', need one of largest, all"),
         ("crop", 3, r"crop: found 3, need a section with keys"),
         ("filter.max_line_art", 2, r"filter\.max_line_art: found 2, need a number or null from 0 to 1"),
@@ -121,6 +125,28 @@ def test_whole_numbers_pass_as_numbers(tmp_path: Path) -> None:
     found = whole.load(changed(tmp_path, "sample.psi", 1))
     assert found.sample.psi == 1.0
     assert isinstance(found.sample.psi, float)
+
+
+def test_inception_score_needs_images_for_its_splits() -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["evaluate"] |= {"inception": "download", "images": 9, "psi_images": 9}
+    with pytest.raises(UserError, match=r"evaluate\.images: found 9, need 10"):
+        whole.check(content)
+    assert whole.check(content | {"evaluate": content["evaluate"] | {"images": 10}}).evaluate.images == 10
+
+
+@pytest.mark.parametrize("resolution", [8, 64, 256])
+def test_as_many_layers_can_be_frozen_as_there_are(resolution: int) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]
+    D = build_discriminator(Config(resolution, z_dim=4, w_dim=4, channel_base=256, channel_max=4), 0)
+    layers = sum(len(block.layers()) for block in D.blocks())
+    for count in (layers, layers + 1):
+        given = content | {"freeze_d": count, "resolution": resolution, "channel_base": 2048}
+        if count > layers:
+            with pytest.raises(UserError, match=f"at most {layers}"):
+                schema.parse(Train, given, "train")
+        else:
+            assert schema.parse(Train, given, "train").freeze_d == layers
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "", "a: b: c"])

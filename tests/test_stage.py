@@ -25,6 +25,14 @@ def test_ctrl_c_is_exit_code_130(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    done = run_script("import errno; raise OSError(errno.ENOSPC, 'No space left', 'data/crops')", tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: the disk is full (data/crops). Make room")
+    done = run_script("raise OSError(5, 'Input/output error', 'data/crops')", tmp_path)  # that is another matter
+    assert (done.returncode, "Traceback" in done.stderr) == (1, True)
+
+
 def test_bugs_keep_their_traceback(tmp_path: Path) -> None:
     done = run_script("1 / 0", tmp_path)
     assert done.returncode == 1

@@ -7,7 +7,6 @@ import contextlib
 import io
 import warnings
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,9 +15,7 @@ from PIL import Image, ImageOps
 
 from semireal import colours, files, formats
 
-Pixels = NDArray[np.uint8]
-T = TypeVar("T")
-R = TypeVar("R")
+Pixels = colours.Pixels
 
 MAX_PIXELS = 120_000_000  # larger files are refused before they are unpacked (decompression bombs)
 MISSING = 0.01  # a JPEG whose last bytes are missing is whole if they change less of the picture

@@ -18,48 +18,18 @@ KEPT, REJECTED = "kept", "rejected"
 SAME_FILE, NEAR_DUPLICATE = "same file", "near-duplicate"  # the reasons of stages scrape and dedupe ...
 OTHER_DOMAIN = ", declared as another domain"  # ... and what is behind them where the two sources do not agree
 
-# Columns in the order in which stages add them; everything not in NUMBERS is text.
-COLUMNS = (
+# Columns in the order in which stages add them; those with # are numbers, all others are texts.
+_DECLARED = (
     *("id", "status", "reason", "domain", "file"),
     *("source", "page_url", "file_url", "artist", "title", "licence", "tags"),
-    *("posted", "rendition", "gallery_dl", "sha256", "raw_bytes"),
-    *(
-        "image_id",
-        "raw_width",
-        "raw_height",
-        "detector",
-        "score",
-        "box",
-        "landmarks",
-        "geometry",
-        "crop_box",
-        "crop_side",
-        "turned",
-        "angle",
-        "edge",
-        "outside",
-        "blocks",
-    ),
-    "bytes",
-    *("declared", "style", "p_photo", "p_portrait", "p_line_art", "p_anime", "sharpness", "detail", "turn", "tilt"),
-    *("rule", "note", "phash", "fine", "cluster", "survivor"),
+    *("posted", "rendition", "gallery_dl", "sha256", "raw_bytes#"),
+    *("image_id", "raw_width#", "raw_height#", "detector", "score#", "box", "landmarks"),
+    *("geometry", "crop_box", "crop_side#", "turned#", "angle#", "edge#", "outside#", "blocks#", "bytes#"),
+    *("declared", "style", "p_photo#", "p_portrait#", "p_line_art#", "p_anime#"),
+    *("sharpness#", "detail#", "turn#", "tilt#", "rule", "note", "phash", "fine#", "cluster", "survivor"),
 )
-NUMBERS = {
-    *(
-        "raw_bytes",
-        "raw_width",
-        "raw_height",
-        "score",
-        "crop_side",
-        "turned",
-        "angle",
-        "edge",
-        "outside",
-        "blocks",
-        "bytes",
-    ),
-    *("p_photo", "p_portrait", "p_line_art", "p_anime", "sharpness", "detail", "fine", "turn", "tilt"),
-}
+COLUMNS = tuple(name.rstrip("#") for name in _DECLARED)
+NUMBERS = {name.rstrip("#") for name in _DECLARED if name.endswith("#")}
 
 Row = dict[str, Any]
 

@@ -10,7 +10,7 @@ from conftest import texture
 from semireal import images, manifest
 from semireal.collect.gallery import faces as gallery
 from semireal.curate import dedupe
-from semireal.curate.filter import sharpness
+from semireal.curate.quality import sharpness
 from semireal.params.dedupe import Dedupe
 
 
@@ -91,6 +91,18 @@ def test_copies_declared_as_photo_and_portrait_get_the_measured_domain() -> None
         decided = {row["id"]: row for row in dedupe.decide(group)}
         assert (decided["b"]["status"], decided["b"]["domain"]) == ("kept", "photo")
         assert decided["a"]["reason"] == "near-duplicate, declared as another domain"
+
+
+def test_what_a_person_said_of_the_domain_wins_over_what_is_measured() -> None:
+    photo = {"p_photo": 0.9, "p_portrait": 0.1, "crop_side": 300, "fine": 300}
+    rows = [
+        photo | {"id": "a", "domain": "photo", "sharpness": 0.6, "file": "a", "note": ""},
+        photo | {"id": "b", "domain": "portrait", "sharpness": 0.7, "file": "b", "note": "domain by hand"},
+    ]
+    for sharp in (0.7, 0.5):  # whichever of the two survives
+        rows[1]["sharpness"] = sharp
+        (kept,) = (row for row in dedupe.decide(rows) if row["status"] == "kept")
+        assert (kept["id"], kept["domain"]) == ("b" if sharp == 0.7 else "a", "portrait")
 
 
 def test_copies_are_found_and_different_pictures_kept(make_dataset: Callable[..., Path], tmp_path: Path) -> None:

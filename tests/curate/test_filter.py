@@ -17,8 +17,9 @@ from semireal.collect.gallery.catalogue import Kind, Post, posts, render, truth
 from semireal.collect.gallery.faces import CHARACTERS, draw
 from semireal.curate import decisions, dedupe, resize, style
 from semireal.curate.decisions import Decision
-from semireal.curate.filter import measures, sharpness, verdict
+from semireal.curate.filter import measures, verdict
 from semireal.curate.filter import run as run_filter
+from semireal.curate.quality import sharpness
 from semireal.faces import crop
 from semireal.images import Pixels
 from semireal.params import whole

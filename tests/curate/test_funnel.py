@@ -2,11 +2,13 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from conftest import texture
+from semireal import figures
 from semireal.curate import funnel
 from semireal.curate.decisions import Decision
 from semireal.curate.filter import run as run_filter
@@ -54,9 +56,19 @@ def test_each_step_is_the_one_before_less_what_was_lost(make_dataset: Callable[.
         assert after.left == before.left - sum(after.lost.values()), after.name
 
 
-def test_picture_and_metric_do_not_depend_on_the_hour(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+def test_picture_and_metric_do_not_depend_on_the_hour(
+    make_dataset: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     filtered(make_dataset, tmp_path / "filtered", {})
-    for name, report in (("raw", RAW), ("crops", CROPS), ("dataset", DATASET)):
+    drawn: list[dict[str, int]] = []
+    save = figures.save_funnel
+
+    def watched(steps: Any, back: dict[str, int], name: str, path: Path) -> None:
+        drawn.append(back)
+        save(steps, back, name, path)
+
+    monkeypatch.setattr(figures, "save_funnel", watched)
+    for name, report in (("raw", RAW), ("crops", CROPS | {"milder": {"min_face: 36": 1}}), ("dataset", DATASET)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "report.json").write_text(json.dumps(report))
     pictures = []
@@ -68,6 +80,7 @@ def test_picture_and_metric_do_not_depend_on_the_hour(make_dataset: Callable[...
         with Image.open(tmp_path / name / "funnel.png") as img:
             assert img.width == 960
     assert pictures[0] == pictures[1]
+    assert drawn == [{"crop.min_face: 36": 1}] * 2
     assert json.loads((tmp_path / "one/funnel.json").read_text()) == {
         "raw": 10,
         "face found": 6,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from conftest import texture
 from semireal import images
 from semireal.classifiers import style as style_training
-from semireal.curate import style
+from semireal.curate import quality, style
 from semireal.curate.style import STYLES
 
 FACE = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float64)
@@ -59,25 +59,25 @@ def test_real_pictures(shared: Path, classifier: style.Classifier) -> None:
 
 
 def test_domain_is_the_likelier_of_two() -> None:
-    assert style.domain({"photo": 0.2, "portrait": 0.1, "line_art": 0.7, "anime": 0}) == "photo"
-    assert style.domain({"photo": 0.1, "portrait": 0.2, "line_art": 0.7, "anime": 0}) == "portrait"
+    assert quality.domain({"photo": 0.2, "portrait": 0.1, "line_art": 0.7, "anime": 0}) == "photo"
+    assert quality.domain({"photo": 0.1, "portrait": 0.2, "line_art": 0.7, "anime": 0}) == "portrait"
 
 
 def test_detail_of_noise_of_enlarged_pictures_and_of_nothing() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
-    assert style.detail(noise) > 150
+    assert quality.detail(noise) > 150
     for factor in (2, 4):
         enlarged = images.resize(noise, 200 * factor)
-        assert 0.6 * 200 < style.detail(enlarged) < 1.3 * 200  # frequencies form a square, the measure a circle
-    assert style.detail(np.full((64, 64, 3), 9, np.uint8)) == 0
-    assert style.detail(noise[:1, :1]) == 0
+        assert 0.6 * 200 < quality.detail(enlarged) < 1.3 * 200  # frequencies form a square, the measure a circle
+    assert quality.detail(np.full((64, 64, 3), 9, np.uint8)) == 0
+    assert quality.detail(noise[:1, :1]) == 0
 
 
 @given(st.floats(-180, 180), st.floats(0.1, 50), st.tuples(*[st.floats(-500, 500)] * 2))
 def test_turn_is_the_same_in_any_position(angle: float, scale: float, move: tuple[float, float]) -> None:
     a = np.radians(angle)
     turned = FACE @ np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]) * scale + move
-    turn, tilt = style.pose(turned)
+    turn, tilt = quality.pose(turned)
     assert turn == pytest.approx(0, abs=1e-6)
     assert tilt == pytest.approx(abs(angle), abs=1e-4)
 
@@ -86,5 +86,5 @@ def test_turn_is_the_same_in_any_position(angle: float, scale: float, move: tupl
 def test_turn_follows_the_nose(x: float, turn: float) -> None:
     face = FACE.copy()
     face[2, 0] = x
-    assert style.pose(face)[0] == pytest.approx(turn)
-    assert np.isfinite(style.pose(np.zeros((5, 2)))).all()
+    assert quality.pose(face)[0] == pytest.approx(turn)
+    assert np.isfinite(quality.pose(np.zeros((5, 2)))).all()

@@ -241,7 +241,9 @@ def test_run_writes_what_it_promises(workspace: Workspace) -> None:
     table = pd.read_csv(out / "measures.csv")
     assert len(table) == len(content["measures"])
     assert set(table["psi"].dropna()) == {0.5, 1.0}
-    assert set(table["against"]) >= {"dataset", "photo", "portrait", "training images", "real halves", measures.PERFECT}
+    assert set(table["against"]) >= {
+        *("dataset", "photo", "portrait", "training images", "real halves", measures.PERFECT, measures.SHOWN)
+    }
     bounded = table.dropna(subset=["low"])
     asked = (table["psi"].notna() | (table["measure"] == "copies")) & ~table["measure"].str.endswith("_extrapolated")
     asked &= table["against"] != measures.SHOWN  # of which half is the other half mirrored

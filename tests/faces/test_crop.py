@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,27 @@ def test_faces_cut_by_the_border_are_rejected(picture: Path, detector: detect.De
             reasons.append(cropped(picture, detector, replace(DRAWN, geometry=geometry))[0]["reason"])
     assert set(reasons) <= {"cut off", "no face"}
     assert "cut off" in reasons
+
+
+def test_the_stage_says_what_a_smaller_least_face_would_bring_back(
+    tmp_path: Path, detector: detect.Detector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    out.mkdir()
+    side = round(detector(drawn(1))[0].side)
+    Image.fromarray(drawn(1)).save(raw / "x.png")
+    Image.fromarray(np.asarray(Image.fromarray(drawn(2)).resize((1200, 1200)))).save(raw / "y.png")
+    rows = [manifest.kept({"id": name, "domain": "photo", "source": "s"}, file=f"{name}.png") for name in "xy"]
+    manifest.save(raw, rows, "test", "")
+    least = round(side * 1.2)
+    crop.run(raw, out, replace(DRAWN, min_face=least))
+    report = json.loads((out / "report.json").read_text())
+    assert report["rejected"] == {"face too small": 1}
+    assert report["milder"] == {f"min_face: {round(least * 0.75)}": 1}
+    assert (
+        f"crop.min_face: {round(least * 0.75)} instead of {least} would bring back 1 images" in capsys.readouterr().err
+    )
 
 
 def test_bars_are_no_part_of_a_picture(picture: Path, detector: detect.Detector) -> None:

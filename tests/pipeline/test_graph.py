@@ -111,6 +111,19 @@ def test_the_report_shows_the_workspace_and_named_experiments(repo: Path) -> Non
 
 
 @pytest.mark.slow
+def test_experiments_of_an_earlier_commit_are_named(repo: Path, tmp_path: Path) -> None:
+    later = copy(repo, tmp_path / "later")
+    elf = experiment_of(later, "elf")
+    shell(later, "git", "commit", "-q", "--allow-empty", "-m", "a word")
+    text = shell(later, "python", "-m", "semireal", "report")
+    (line,) = (line for line in text.splitlines() if line.startswith("not shown, since they belong to other commits: "))
+    assert elf in line
+    assert "<title>semireal: Geralt</title>" in (later / "report.html").read_text()
+    shell(later, "python", "-m", "semireal", "report", elf)
+    assert f"<small>{elf}</small>" in (later / "report.html").read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "stage", "message"),
     [

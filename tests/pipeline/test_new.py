@@ -91,7 +91,8 @@ def test_one_commit_of_its_files_alone(repo: Path, folders: Path) -> None:
     shell(repo, "git", "add", "mine.txt")
     text = shell(repo, *NEW, "me", "--mixed", str(folders), "--licence", "mine", "--commit")
     assert "5 images (5 auto)" in text  # what is no picture stays out
-    assert f"note: {folders}: 3 of 8 files are no pictures that can be read, and stay out (1 .txt, 2 format not supported: HEIC)" in text
+    told = f"note: {folders}: 3 of 8 files are no pictures that can be read, and stay out"
+    assert f"{told} (1 .txt, 2 format not supported: HEIC)" in text
     assert set(changes(repo)) == {" M params.yaml", "A  mine.txt"}
     committed = shell(repo, "git", "show", "--format=%s", "--name-only").split("\n")
     assert committed[0] == "Add the character me"
@@ -135,7 +136,8 @@ def test_a_dry_run_only_says(repo: Path, folders: Path) -> None:
         (["me", "--photos", "cosplay", "--portraits", "empty"], "empty: the folder is empty"),
         (
             ["me", "--photos", "cosplay", "--portraits", "phone"],
-            "phone: none of its 3 files is a picture that can be read (1 .txt, 2 format not supported: HEIC). Convert them to JPEG or PNG",
+            "phone: none of its 3 files is a picture that can be read (1 .txt, 2 format not supported: HEIC). "
+            "Convert them to JPEG or PNG",
         ),
         (["me", "--url", "example.org/x", "--domain", "photo"], "--url example.org/x: need a whole address, such as"),
         (["me", "--url", "ftp://[", "--domain", "photo"], "--url ftp://[: need a whole address, such as"),

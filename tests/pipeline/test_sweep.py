@@ -78,11 +78,14 @@ def test_a_sweep_waits_for_its_own_experiments_only(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_sweep_without_workers_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PAUSE_S", 0)
     monkeypatch.setattr(sweep, "dvc", Queue(status(0, bbbbbbb="Running")))
     with pytest.raises(UserError, match=r"no worker is left.*bbbbbbb not done"):
         sweep.wait(["bbbbbbb"], 0)
     assert sweep.dead() == ["bbbbbbb"]
-    monkeypatch.setattr(sweep, "dvc", Queue(status(1, bbbbbbb="Running")))
+    # a worker that answers only at the third time is one, whose data `clean-cache` must not take away
+    slow = Queue(*[status(0, bbbbbbb="Running")] * 3, status(1, bbbbbbb="Running"))
+    monkeypatch.setattr(sweep, "dvc", slow)
     assert sweep.dead() == []
 
 

@@ -16,7 +16,7 @@ from conftest import ROOT, log_of, texture
 from semireal import images, manifest, report
 from semireal.errors import UserError
 from semireal.pipeline import compare
-from semireal.report import charts, differences, tables
+from semireal.report import charts, compared, differences, tables
 from semireal.report.experiment import Experiment, Workspace, load
 
 NASTY = "<script>alert(1)</script>"
@@ -114,6 +114,12 @@ def test_the_page_shows_everything_and_needs_nothing(tmp_path: Path) -> None:
     assert text.count('src="data:image/webp;base64,') == text.count("<img") == 7
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
     assert not re.search(r"url\(|@import|<script|<link rel=\"(?!icon)", text)
+
+
+def test_a_folder_that_is_no_repository_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"this repository cannot be read: you are not inside of a DVC repository"):
+        compared.everything()
 
 
 def test_texts_of_the_data_are_texts_in_the_page(tmp_path: Path) -> None:

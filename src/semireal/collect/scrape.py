@@ -27,7 +27,6 @@ from semireal.manifest import Row
 DEMO = "demo:"  # demo:TAG+TAG stands for a list of the embedded gallery
 FAILED, OPTED_OUT = "download failed", "opted out"
 ACCEPT_ALL = "all"
-CONVERT = "Files of formats that are not supported: convert them to JPEG or PNG"
 DEFAULT_PATIENCE = Patience()
 
 
@@ -104,7 +103,7 @@ def run(
     for row in rows:
         del row["path"]
     accepted = {"unfinished": {c.order.name: len(c.missing()) for c in open_ones}} if open_ones else {}
-    manifest.save(out, rows, "scrape", f"Look at the sources in {definition}. {CONVERT}", **accepted)
+    manifest.save(out, rows, "scrape", f"Look at the sources in {definition}{_advice(rows)}", **accepted)
     _say_what_gave_nothing(sources, rows)
     for collector in collectors.values():
         if collector not in open_ones:
@@ -118,7 +117,13 @@ def _say_what_gave_nothing(sources: Mapping[str, Source], rows: list[Row]) -> No
         if not any(row["status"] == manifest.KEPT for row in found):
             reasons = manifest.count(row["reason"] for row in found)
             why = ", ".join(f"{reason} {n}" for reason, n in reasons.items()) or "it has none"
-            stage.say(f"scrape: source {name} gave no image ({why}). {CONVERT}")
+            stage.say(f"scrape: source {name} gave no image ({why}){_advice(found)}")
+
+
+def _advice(rows: Iterable[Row]) -> str:
+    """What to do about files of formats that are not read, to end a message with."""
+    unread = any(row["reason"].startswith(images.UNSUPPORTED) for row in rows)
+    return ". Convert the files of formats that are not supported to JPEG or PNG" if unread else ""
 
 
 def _copy_unique(rows: list[Row], out: Path, taken_down: Takedowns) -> None:

@@ -1,24 +1,22 @@
 """filter: leave out what is too poor, of another style or not wanted, and tell photos from portraits."""
 
-import math
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from semireal import images, manifest, milder, stage, workers
 from semireal.collect.source import AUTO
-from semireal.curate import decisions, style
+from semireal.curate import decisions, quality, style
 from semireal.curate.decisions import Decision
 from semireal.images import Pixels
 from semireal.manifest import Row
 from semireal.params.filter import Filter
 
 # the next value that one would try of each threshold, in shares of it
-MILDER = dict.fromkeys(("min_bytes", "min_side", "min_detail"), 0.75) | {
+MILDER = dict.fromkeys(("min_bytes", "min_side", "min_detail", "min_agreement"), 0.75) | {
     "min_sharpness": 0.8,
     "max_blocks": 1.25,
     "max_line_art": 1.5,
@@ -26,7 +24,6 @@ MILDER = dict.fromkeys(("min_bytes", "min_side", "min_detail"), 0.75) | {
     "max_turn": 1.25,
     "max_tilt": 1.5,
 }
-SHARPNESS_SIZE = 256  # px; sharpness is compared at one size, whatever size the images have
 
 
 def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision] | None = None) -> None:
@@ -67,15 +64,15 @@ def measures(img: Pixels, row: Row, classifier: style.Classifier) -> Row:
     side = min(int(row["crop_side"]), img.shape[0])
     added: Row = {
         "declared": row["domain"],
-        "domain": style.domain(found) if row["domain"] == AUTO else row["domain"],
+        "domain": quality.domain(found) if row["domain"] == AUTO else row["domain"],
         "style": max(found, key=lambda name: found[name]),
         **{f"p_{name}": round(value, 4) for name, value in found.items()},
-        "sharpness": round(sharpness(img), 2),
-        "detail": round(style.detail(images.resize(img, side))),
+        "sharpness": round(quality.sharpness(img), 2),
+        "detail": round(quality.detail(images.resize(img, side))),
     }
     if row.get("landmarks"):  # not every detector finds them
         points = np.array(row["landmarks"].split(), np.float64).reshape(5, 2)
-        turn, tilt = style.pose(points, row.get("turned") or 0)
+        turn, tilt = quality.pose(points, row.get("turned") or 0)
         added |= {"turn": round(turn, 3), "tilt": round(tilt, 1)}
     return added
 
@@ -122,26 +119,10 @@ def domains(rows: Iterable[Row]) -> dict[str, Any]:
     return {
         "auto": len(good) - len(declared),
         "declared_photo_share": _share([row["declared"] == "photo" for row in declared]),
-        "measured_photo_share": _share([style.measured(row) == "photo" for row in good]),
-        "disagreements": sum(style.measured(row) != row["declared"] for row in declared),
+        "measured_photo_share": _share([quality.measured(row) == "photo" for row in good]),
+        "disagreements": sum(quality.measured(row) != row["declared"] for row in declared),
     }
 
 
 def _share(values: list[bool]) -> float | None:
     return round(sum(values) / len(values), 4) if values else None
-
-
-def sharpness(img: Pixels) -> float:
-    """Energy of the Laplacian over that of the gradient, of the grey image scaled to 256 px; a root, without unit.
-
-    Neither light nor contrast changes it, as they do the variance of the Laplacian alone (Pech-Pacheco et al. 2000),
-    and noise and the blocks of JPEG, which a little blur removes first, do not make it sharp. 0.55 to 1 for what is
-    sharp, 0.25 for what is out of focus by a hundredth of the side; 0 for a plain colour.
-    """
-    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    small = cv2.resize(grey, (SHARPNESS_SIZE, SHARPNESS_SIZE), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), 1)
-    x, y = (cv2.Sobel(small, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
-    laplacian = cv2.Laplacian(small, cv2.CV_32F)
-    gradient, bends = (float(np.mean(energy, dtype=np.float64)) for energy in (x**2 + y**2, laplacian**2))
-    return math.sqrt(bends / gradient) if gradient > 0 else 0.0

@@ -1,13 +1,11 @@
-"""What kind of picture a head is: photo, painted portrait, line art or flat anime; and how usable the face is.
+"""What kind of picture a head is: photo, painted portrait, line art or flat anime.
 
 The classifier is a linear one on statistics of the face detector's trunk and on textures. The numbers it has learned
 are in style.safetensors beside this file; semireal.classifiers.style makes them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +20,6 @@ MODEL = Path(__file__).with_name("style.safetensors")
 
 TRUNK_SIZE = 352  # px; a multiple of 32, as the network needs
 TEXTURE_SIZES = (256, 128, 64)  # px
-DETAIL_SHARE = 0.8  # with more, the blocks of JPEG count as detail
 CLIP = 4  # standard deviations; what is further out is as unusual as can be, and must not outvote everything else
 _TRUNK = tuple(f"onnx_node!Relu_{n}" for n in (4, 11, 17, 24, 31, 38, 41, 47, 53))
 _STEPS = (0.5, 1, 2, 4, 8, 16, 32)  # grey levels per px between the bins of the gradient
@@ -140,48 +137,3 @@ class Classifier:
         """Probability of each of STYLES (they add up to 1) of a square RGB uint8 head, hair and all."""
         found = self._model(np.concatenate(self._features(img)))
         return dict(zip(STYLES, found.tolist(), strict=True))
-
-
-def domain(probabilities: Mapping[str, float]) -> str:
-    """Photo or portrait, whichever is likelier."""
-    return max(("photo", "portrait"), key=lambda name: probabilities[name])
-
-
-def measured(row: Mapping[str, Any]) -> str:
-    """Photo or portrait, by the columns that stage filter adds to a manifest."""
-    return domain({name: row[f"p_{name}"] for name in STYLES})
-
-
-def detail(img: Pixels) -> float:
-    """Side in px that would hold the picture's detail: less than its own side if it was enlarged or is soft.
-
-    img: square RGB uint8 in its own resolution. The answer is twice the frequency (waves per side) below which
-    DETAIL_SHARE of the energy of the gradient lies: about two thirds of the side for a sharp picture, a fifth for one
-    that was enlarged four times. 0 for a plain colour.
-    """
-    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    side = grey.shape[0]
-    window = np.hanning(side + 2)[1:-1].astype(np.float32)
-    power = np.abs(np.fft.fft2((grey - grey.mean()) * window[:, None] * window)) ** 2
-    waves = np.fft.fftfreq(side, 1 / side)
-    radius = np.hypot(waves[:, None], waves)
-    energy = np.bincount(radius.astype(int).ravel(), (power * radius**2).ravel())[: side // 2 + 1]
-    total = np.cumsum(energy)
-    if total[-1] <= 0:
-        return 0.0
-    return float(2 * np.searchsorted(total, DETAIL_SHARE * total[-1]))
-
-
-def pose(landmarks: NDArray[np.floating], turned: float = 0) -> tuple[float, float]:
-    """How far a head is turned and tilted, from five landmarks [5, 2] (see detect.Face).
-
-    turned: degrees clockwise by which it lies in its picture, which stage crop has turned back. turn: 0 = the nose is
-    midway between the eyes, 1 = over one of them, more = profile. tilt: of the line through the eyes, in degrees from
-    0 to 180.
-    """
-    right, left, nose = landmarks[:3].astype(np.float64)
-    line = left - right
-    length = float(np.hypot(*line))
-    turn = abs(2 * float((nose - right) @ line) / max(length**2, 1e-9) - 1)
-    angle = float(np.degrees(np.arctan2(line[1], line[0]))) - turned
-    return turn, abs((angle + 180) % 360 - 180)

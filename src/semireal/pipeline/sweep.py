@@ -19,7 +19,7 @@ from semireal.errors import UserError
 from semireal.pipeline.commands import dvc, git
 
 POLL_S = 5.0
-STUMBLES = 3
+STUMBLES, PAUSE_S = 3, 1.0
 LOG_LINES = 15
 
 
@@ -112,7 +112,7 @@ def wait(queued: Sequence[str], poll_s: float, of_others: Collection[str] = ()) 
         if now != before:
             running = [task for task, status in now.items() if status == "Running"]
             stage.say(f"sweep: running {', '.join(running) or 'nothing yet'}; {len(now) - len(running)} waiting")
-        elif not workers() and not workers():  # twice: they answer slowly when they are busy
+        elif not workers():
             raise UserError(
                 f"sweep: no worker is left, they were killed; {', '.join(now)} not done. Take them off the queue (dvc "
                 "queue kill, dvc queue remove) and start again: what was trained is gone on with"
@@ -126,9 +126,14 @@ def wait(queued: Sequence[str], poll_s: float, of_others: Collection[str] = ()) 
 
 
 def workers() -> int:
-    """How many workers the queue has, busy and idle."""
-    found = re.search(r"^Worker status: (\d+) active, (\d+) idle", _status(), re.M)
-    return sum(int(number) for number in found.groups()) if found else 0
+    """How many workers the queue has, busy and idle; asked again and again, since they answer slowly when busy."""
+    for _ in range(STUMBLES):
+        found = re.search(r"^Worker status: (\d+) active, (\d+) idle", _status(), re.M)
+        count = sum(int(number) for number in found.groups()) if found else 0
+        if count:
+            return count
+        time.sleep(PAUSE_S)
+    return 0
 
 
 def tasks() -> dict[str, str]:
@@ -142,7 +147,7 @@ def _status() -> str:
     for _ in range(STUMBLES):
         with suppress(UserError):
             return dvc("queue", "status", show=False)
-        time.sleep(1)
+        time.sleep(PAUSE_S)
     return dvc("queue", "status", show=False)
 
 

@@ -15,7 +15,6 @@ from semireal.stylegan2.foreign import read_pickle
 from semireal.stylegan2.networks import Discriminator, Generator
 
 PICKLE, SAFETENSORS = "pickle", "safetensors"
-HEAD = formats.HEAD
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -29,7 +28,7 @@ def kind_of(path: Path) -> str:
     """What holds the networks of a file, by its first bytes, whatever its name is; UserError where it holds none."""
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            head = file.read(formats.HEAD)
     except OSError as error:
         raise UserError(f"{path}: missing or damaged ({error.strerror}). Make or fetch the file") from None
     if head[:1] == b"\x80" and len(head) > 1 and head[1] <= pickle.HIGHEST_PROTOCOL:

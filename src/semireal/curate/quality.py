@@ -1,0 +1,79 @@
+"""What a head is worth to train on, as far as numbers tell: how sharp it is, how much it shows, how it is turned.
+
+No network is needed here, so the stages that look at these alone depend on none.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from semireal.images import Pixels
+
+DOMAINS = ("photo", "portrait")
+SHARPNESS_SIZE = 256  # px; sharpness is compared at one size, whatever size the images have
+DETAIL_SHARE = 0.8  # with more, the blocks of JPEG count as detail
+
+
+def domain(probabilities: Mapping[str, float]) -> str:
+    """Photo or portrait, whichever is likelier."""
+    return max(DOMAINS, key=lambda name: probabilities[name])
+
+
+def measured(row: Mapping[str, Any]) -> str:
+    """Photo or portrait, by the columns that stage filter adds to a manifest."""
+    return domain({name: row[f"p_{name}"] for name in DOMAINS})
+
+
+def sharpness(img: Pixels) -> float:
+    """Energy of the Laplacian over that of the gradient, of the grey image scaled to 256 px; a root, without unit.
+
+    Neither light nor contrast changes it, as they do the variance of the Laplacian alone (Pech-Pacheco et al. 2000),
+    and noise and the blocks of JPEG, which a little blur removes first, do not make it sharp. 0.55 to 1 for what is
+    sharp, 0.25 for what is out of focus by a hundredth of the side; 0 for a plain colour.
+    """
+    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    small = cv2.resize(grey, (SHARPNESS_SIZE, SHARPNESS_SIZE), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), 1)
+    x, y = (cv2.Sobel(small, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    laplacian = cv2.Laplacian(small, cv2.CV_32F)
+    gradient, bends = (float(np.mean(energy, dtype=np.float64)) for energy in (x**2 + y**2, laplacian**2))
+    return math.sqrt(bends / gradient) if gradient > 0 else 0.0
+
+
+def detail(img: Pixels) -> float:
+    """Side in px that would hold the picture's detail: less than its own side if it was enlarged or is soft.
+
+    img: square RGB uint8 in its own resolution. The answer is twice the frequency (waves per side) below which
+    DETAIL_SHARE of the energy of the gradient lies: about two thirds of the side for a sharp picture, a fifth for one
+    that was enlarged four times. 0 for a plain colour.
+    """
+    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    side = grey.shape[0]
+    window = np.hanning(side + 2)[1:-1].astype(np.float32)
+    power = np.abs(np.fft.fft2((grey - grey.mean()) * window[:, None] * window)) ** 2
+    waves = np.fft.fftfreq(side, 1 / side)
+    radius = np.hypot(waves[:, None], waves)
+    energy = np.bincount(radius.astype(int).ravel(), (power * radius**2).ravel())[: side // 2 + 1]
+    total = np.cumsum(energy)
+    if total[-1] <= 0:
+        return 0.0
+    return float(2 * np.searchsorted(total, DETAIL_SHARE * total[-1]))
+
+
+def pose(landmarks: NDArray[np.floating], turned: float = 0) -> tuple[float, float]:
+    """How far a head is turned and tilted, from five landmarks [5, 2] (see detect.Face).
+
+    turned: degrees clockwise by which it lies in its picture, which stage crop has turned back. turn: 0 = the nose is
+    midway between the eyes, 1 = over one of them, more = profile. tilt: of the line through the eyes, in degrees from
+    0 to 180.
+    """
+    right, left, nose = landmarks[:3].astype(np.float64)
+    line = left - right
+    length = float(np.hypot(*line))
+    turn = abs(2 * float((nose - right) @ line) / max(length**2, 1e-9) - 1)
+    angle = float(np.degrees(np.arctan2(line[1], line[0]))) - turned
+    return turn, abs((angle + 180) % 360 - 180)
