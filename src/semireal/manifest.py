@@ -21,7 +21,7 @@ OTHER_DOMAIN = ", declared as another domain"  # ... and what is behind them whe
 # Columns in the order in which stages add them; those with # are numbers, all others are texts.
 _DECLARED = (
     *("id", "status", "reason", "domain", "file"),
-    *("source", "page_url", "file_url", "artist", "title", "licence", "tags"),
+    *("source", "page_url", "file_url", "artist", "title", "licence", "licence_url", "restrictions", "tags"),
     *("posted", "rendition", "gallery_dl", "sha256", "raw_bytes#"),
     *("image_id", "raw_width#", "raw_height#", "detector", "score#", "box", "landmarks"),
     *("geometry", "crop_box", "crop_side#", "turned#", "angle#", "edge#", "outside#", "blocks#", "bytes#"),

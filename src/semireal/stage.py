@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ def run(main: Callable[[], None]) -> None:
     Run by DVC, it also ends with 2 where something that decides the result changed meanwhile: DVC looks at code, data
     and parameters when the stage has ended, and would certify what never ran together.
     """
+    signal.signal(signal.SIGTERM, _end)
     try:
         with watch.unchanged(watched()):
             main()
@@ -39,6 +41,11 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from the last saved state")
         sys.exit(130)
+
+
+def _end(*_: object) -> None:
+    """End as a program that was terminated does, but with everything that it began ended first."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def watched() -> str | None:

@@ -69,6 +69,8 @@ def test_files_of_a_dataset(
         "artist": "zoë",
         "title": "Elf",
         "licence": "CC BY 4.0",
+        "licence_url": "",
+        "restrictions": "",
         "site": "a.org",
         "page_url": "https://www.a.org/1",
         "sha256": "1",
@@ -80,6 +82,19 @@ def test_files_of_a_dataset(
     first = Path("credits/attributions.html").read_bytes()
     attributions.write(dataset, Path("credits"), str(dataset))
     assert Path("credits/attributions.html").read_bytes() == first
+
+
+def test_a_licence_is_linked_and_restrictions_are_told() -> None:
+    row = {"sha256": "5", "artist": "Ann & Bob", "title": "A", "page_url": "https://a.org/5", "source": "a"}
+    row |= {"licence": "CC BY 4.0", "licence_url": "https://cc.org/by", "restrictions": "personality rights"}
+    page = attributions.as_page(
+        attributions.credits_of([row, row | {"sha256": "6", "licence_url": "javascript:alert(1)"}]), "elf"
+    )
+    assert page.count('<a href="https://cc.org/by" rel="noreferrer">CC BY 4.0</a>') == 1
+    assert page.count("personality rights") == 2
+    assert "javascript" not in page
+    assert "Ann &amp; Bob" in page
+    assert "&amp;amp;" not in page
 
 
 def test_a_dataset_that_is_not_there_is_one_clear_line(work_root: Path) -> None:
@@ -101,10 +116,13 @@ wild = st.text(max_size=12) | st.sampled_from(
 )
 
 
-@given(st.lists(st.builds(Credit, wild, wild, wild, wild, wild.map("https://a.org/{}".format), wild), max_size=5))
+linked = wild.map("https://a.org/{}".format)
+
+
+@given(st.lists(st.builds(Credit, wild, wild, wild, linked, wild, wild, linked, wild), max_size=5))
 def test_what_strangers_wrote_is_only_text(found: list[Credit]) -> None:
     page = Page(attributions.as_page(found, "<x>"))
-    own = Page(attributions.as_page([Credit("a", "é", "c", "d", "https://a.org", "f")], "x"))
+    own = Page(attributions.as_page([Credit("a", "é", "c", "https://a.org/l", "r", "d", "https://a.org", "f")], "x"))
     assert page.tags <= own.tags
     assert all(link.startswith("https://a.org/") for link in page.links)
     cells = [cell for row in csv.reader(io.StringIO(attributions.as_csv(found), newline="")) for cell in row]

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from semireal.collect.gallerydl import LINK
-from semireal.collect.listing import describe, name_of, opted_out
+from semireal.collect.listing import describe, item_of, opted_out, plain_text
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -31,6 +31,10 @@ KEYS = [
 ]
 KEYS += ["license", "extmetadata", "robots", "label", "file_url", LINK]
 METAS = st.dictionaries(st.sampled_from(KEYS), VALUES)
+
+
+def name_of(meta: dict[str, Any]) -> str:
+    return item_of(meta).name
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -126,3 +130,83 @@ def test_opt_outs_are_seen(meta: dict[str, Any], expected: bool) -> None:
 def test_two_assets_of_a_project_are_two_images() -> None:
     project = {"category": "artstation", "id": 3}
     assert name_of(project | {"asset": {"id": 1}, "num": 1}) != name_of(project | {"asset": {"id": 2}, "num": 2})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({LINK: "https://x.org/a/x.jpg", "filename": "x"}, {LINK: "https://x.org/b/x.jpg", "filename": "x"}),
+        ({LINK: "https://x.org/Twin.jpg", "filename": "Twin"}, {LINK: "https://x.org/Twin.png", "filename": "Twin"}),
+        (
+            {"id": 1, LINK: "https://x.org/1.jpg", "md5": "0" * 32},
+            {"id": 1, LINK: "https://x.org/1.jpg", "md5": "1" * 32},
+        ),
+        ({LINK: "https://x.org/show?id=1"}, {LINK: "https://x.org/show?id=2"}),
+        ({LINK: "https://x.org/1.jpg"}, {LINK: "https://y.org/1.jpg"}),
+    ],
+)
+def test_other_files_have_other_names(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert name_of(one) != name_of(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"id": 1, LINK: "https://cdna.x.org/1.jpg?token=a"}, {"id": 1, LINK: "https://cdnb.x.org/1.jpg?token=b"}),
+        (
+            {"id": 1, "title": "old", LINK: "https://x.org/1.jpg"},
+            {"id": 1, "title": "new", LINK: "https://x.org/1.jpg"},
+        ),
+    ],
+)
+def test_the_same_file_has_the_same_name_in_another_list(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert name_of(one) == name_of(other)
+
+
+def test_a_hash_counts_for_the_rendition_that_it_is_of() -> None:
+    post = {"id": 1, "md5": "a" * 32, "file_url": "/image/1.png"}
+    assert item_of(post | {LINK: "http://x.org/image/1.png"}).hashes == {"md5": "a" * 32}
+    assert item_of(post | {LINK: "http://x.org/sample/1.jpg"}).hashes == {}
+    assert item_of(post | {LINK: "http://x.org/image/1.png", "md5": "unknown"}).hashes == {}
+
+
+def test_pinterest_has_a_smaller_rendition_where_the_original_is_refused() -> None:
+    item = item_of({"id": "1", LINK: "https://i.pinimg.com/originals/a/b.jpg"})
+    assert item.addresses == ["https://i.pinimg.com/originals/a/b.jpg", "https://i.pinimg.com/736x/a/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("markup", "expected"),
+    [
+        ('<a href="/wiki/User:Ann" title="x">Ann &amp; Bob</a>', "Ann & Bob"),
+        ("<style>.a{color:red}</style><script>x()</script><b>Ann</b>", "Ann"),
+        ('<bdi><a>Unknown author</a></bdi><span style="display: none;">Unknown <b>author</b></span>', "Unknown author"),
+        ("Ann<br>Bob<p>Eve", "Ann Bob Eve"),
+        ("&amp;amp;", "&amp;"),
+        ("a < b", "a < b"),
+        ("plain", "plain"),
+    ],
+)
+def test_markup_becomes_the_text_that_a_person_sees(markup: str, expected: str) -> None:
+    assert plain_text(markup) == expected
+
+
+@given(st.text())
+def test_any_markup_becomes_one_line(markup: str) -> None:
+    found = plain_text(markup)
+    assert found.splitlines() in ([], [found])
+
+
+def test_entities_are_resolved_once_and_addresses_keep_their_ampersands() -> None:
+    row = describe({"title": "Elf &amp; Co &lt;3", "artist": "A&amp;amp;B", "source": "https://x.org/?a=1&copy=2"})
+    assert (row["title"], row["artist"], row["page_url"]) == ("Elf & Co <3", "A&amp;B", "https://x.org/?a=1&copy=2")
+
+
+def test_a_licence_has_its_address_and_restrictions() -> None:
+    said = {"LicenseUrl": {"value": "https://cc.org/by/4.0"}, "Restrictions": {"value": "personality"}}
+    row = describe({"extmetadata": said | {"LicenseShortName": {"value": "CC BY 4.0"}}})
+    assert (row["licence"], row["licence_url"], row["restrictions"]) == (
+        "CC BY 4.0",
+        "https://cc.org/by/4.0",
+        "personality",
+    )

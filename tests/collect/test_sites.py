@@ -5,24 +5,29 @@ so what is shown is that our configuration is right for it; not that a site stil
 """
 
 import base64
+import hashlib
 import importlib.metadata
+import importlib.util
 import io
 import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 from PIL import Image
 
 from conftest import ROOT, texture
 from semireal import manifest
-from semireal.collect import scrape
-from semireal.collect.collector import Patience
+from semireal.collect import gallerydl, scrape
+from semireal.collect.health import Patience
 from semireal.collect.source import load_sources
+from semireal.errors import Unfinished, UserError
 
 OFFLINE = ROOT / "tests" / "offline"
 DEFINITIONS = sorted(path for kind in ("web", "open") for path in (ROOT / "experiments/sources" / kind).glob("*.yaml"))
@@ -201,6 +206,11 @@ PINTEREST = [
     {"url": r"BaseSearchResource/", "json": {"resource_response": {"data": {"results": [PIN]}}, "resource": END}},
     {"url": r"pinimg\.com/originals/a/b/c\.jpg", "body": picture(4), "headers": JPEG},
 ]
+REFUSED = [
+    PINTEREST[0],
+    {"url": r"pinimg\.com/originals/a/b/c\.jpg", "status": 403, "body": "bm8="},
+    {"url": r"pinimg\.com/736x/a/b/c\.jpg", "body": picture(4), "headers": JPEG},
+]
 BOARD = [
     {
         "url": r"BoardResource/get/",
@@ -227,7 +237,7 @@ COMMONS = [
                                 "canonicaltitle": "File:Elf one.jpg",
                                 "url": "https://upload.wikimedia.org/wikipedia/commons/a/ab/Elf_one.jpg",
                                 "descriptionurl": "https://commons.wikimedia.org/wiki/File:Elf_one.jpg",
-                                "sha1": "ab" * 20,
+                                "sha1": hashlib.sha1(base64.b64decode(picture(5)), usedforsecurity=False).hexdigest(),
                                 "metadata": [],
                                 "commonmetadata": [],
                                 "extmetadata": {
@@ -328,8 +338,17 @@ SITES = {
 }
 
 
+def _offline() -> Any:
+    spec = importlib.util.spec_from_file_location("offline", OFFLINE / "sitecustomize.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def collect(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], str]:
-    """Run one source of the committed definition; returns it and what gallery-dl asked for, sent and looked up."""
+    """Run one source of the committed definition; returns it and what was asked for, sent and looked up."""
     source = sources_of(ROOT / "experiments/sources/web/elf.yaml")[name]
     given = source | {"pause": "0", "per_hour": None, "per_day": None}
     for site in given["options"].values():
@@ -338,9 +357,15 @@ def collect(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dic
     (root / "definition.yaml").write_text(yaml.safe_dump({"sources": {name: given}}))
     monkeypatch.setenv("PYTHONPATH", str(OFFLINE))
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))  # where gallery-dl keeps access tokens
-    monkeypatch.setenv("OFFLINE_ANSWERS", str(root / "answers.json"))
     monkeypatch.setenv("OFFLINE_LOG", str(root / "log"))
+    offline = _offline()
+    monkeypatch.setenv("OFFLINE_ANSWERS", str(root / "answers.json"))
+    # lists are read in a process of their own, files in this one
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", offline.answering())
     (root / "out").mkdir()
+    if not (root / "secrets.yaml").exists():
+        (root / "secrets.yaml").touch(mode=0o600)
+        (root / "secrets.yaml").write_text("contact: me@example.org")
     scrape.run(root / "definition.yaml", root / "out", root / "work", PATIENCE)
     return given, (root / "log").read_text()
 
@@ -358,6 +383,46 @@ def test_the_answers_of_a_site_become_rows(name: str, work_root: Path, monkeypat
     looked_up = set(re.findall(r"(?m)^option (.+)$", log))
     named = {option.rpartition(".")[2] for site in given["options"].values() for option in options(site)}
     assert named <= looked_up
+    # with the name of who collects, to the site and to where its files are
+    agents = set(re.findall(r'"User-Agent": "([^"]*)"', log))
+    assert agents == {gallerydl.user_agent("me@example.org")}
+
+
+def test_a_smaller_rendition_is_taken_and_named_where_the_original_is_refused(
+    work_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SITES, "pinterest", (REFUSED, *SITES["pinterest"][1:]))
+    collect("pinterest", work_root, monkeypatch)
+    (row,) = manifest.read(work_root / "out").to_dict("records")
+    assert (row["status"], row["rendition"]) == ("kept", "preview")
+    assert row["file_url"] == "https://i.pinimg.com/736x/a/b/c.jpg"
+
+
+@pytest.mark.parametrize(("after", "complete"), [("1", True), ("900", False)])
+def test_the_wait_that_an_interface_asks_for_is_waited_and_the_list_goes_on(
+    after: str, complete: bool, work_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DeviantArt's answers 429 to an interface of which gallery-dl would ask again and again by itself."""
+    busy = {"url": r"/browse/tags\?", "status": 429, "headers": {"Retry-After": after}, "times": 1}
+    monkeypatch.setitem(SITES, "deviantart", ([busy, *DEVIANTART], *SITES["deviantart"][1:]))
+    began = time.monotonic()
+    if complete:
+        collect("deviantart", work_root, monkeypatch)
+        assert len(manifest.read_kept(work_root / "out")) == 1
+        assert time.monotonic() - began > 1
+    else:
+        with pytest.raises(Unfinished, match="rate limited, the site asks to wait 900 s"):
+            collect("deviantart", work_root, monkeypatch)
+    log = (work_root / "log").read_text()
+    assert len(re.findall(r"(?m)^request GET \S*/browse/tags", log)) == (2 if complete else 1)
+    assert len(re.findall(r"(?m)^request POST \S*/oauth2/token", log)) == 1  # not begun anew
+
+
+def test_wikimedia_is_not_asked_without_a_contact(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (work_root / "secrets.yaml").touch(mode=0o600)
+    with pytest.raises(UserError, match=r"commons.wikimedia.org asks who collects. Write `contact: you@example.org`"):
+        collect("cosplay", work_root, monkeypatch)
+    assert not (work_root / "log").exists()
 
 
 BASIC = base64.b64encode(b"12345:0123abcd").decode()

@@ -1,7 +1,8 @@
 """Python loads this by itself when its folder is on PYTHONPATH: gallery-dl without a network.
 
 Each HTTP request is answered from the file $OFFLINE_ANSWERS, a list of {"url": pattern, "status", "json" or "body",
-"headers"}; the first that fits counts. What was asked, and which options gallery-dl has looked up, is written to
+"headers", "times"}; the first that fits counts, "times" as often as
+it says. What was asked, and which options gallery-dl has looked up, is written to
 $OFFLINE_LOG. A request without an answer fails as if there were no network.
 """
 
@@ -19,12 +20,12 @@ def _note(kind: str, text: str) -> None:
         log.write(f"{kind} {text}\n")
 
 
-def _install() -> None:
+def answering() -> Any:
+    """A `send` for the adapters of requests that answers from the file."""
     import io
 
     import requests
     import urllib3
-    from gallery_dl import config
 
     answers = json.loads(Path(os.environ["OFFLINE_ANSWERS"]).read_text())
 
@@ -32,7 +33,9 @@ def _install() -> None:
         _note("request", f"{request.method} {request.url} {(request.body or b'')!r}")
         _note("headers", json.dumps(dict(request.headers), default=str))
         for answer in answers:
-            if re.search(answer["url"], request.url):
+            if re.search(answer["url"], request.url) and answer.get("times", 1) > 0:
+                if "times" in answer:
+                    answer["times"] -= 1
                 body = base64.b64decode(answer.get("body", "")) or json.dumps(answer.get("json")).encode()
                 headers = {"Content-Length": str(len(body))} | answer.get("headers", {})
                 raw = urllib3.HTTPResponse(
@@ -40,6 +43,13 @@ def _install() -> None:
                 )
                 return self.build_response(request, raw)
         raise requests.ConnectionError(f"no answer for {request.url}")
+
+    return send
+
+
+def _install() -> None:
+    import requests
+    from gallery_dl import config
 
     def connect(*_: Any) -> None:
         _note("connect", "")
@@ -56,7 +66,7 @@ def _install() -> None:
 
     for name, place in (("interpolate", 1), ("interpolate_common", 2)):
         setattr(config, name, noting(getattr(config, name), place))
-    setattr(requests.adapters.HTTPAdapter, "send", send)  # noqa: B010
+    setattr(requests.adapters.HTTPAdapter, "send", answering())  # noqa: B010
     setattr(socket.socket, "connect", connect)  # noqa: B010
 
 

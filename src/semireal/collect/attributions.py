@@ -17,6 +17,7 @@ from semireal.manifest import Row
 
 OUT = Path("results/attributions")
 NOT_KNOWN = "not known"
+TEXTS = ("artist", "title", "licence", "licence_url", "restrictions", "page_url")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Credit:
     artist: str
     title: str
     licence: str
+    licence_url: str
+    restrictions: str
     site: str
     page_url: str
     sha256: str
@@ -45,7 +48,7 @@ def credits_of(rows: Iterable[Row]) -> list[Credit]:
 
 
 def _credit(row: Row) -> Credit:
-    texts = {name: " ".join(str(row.get(name) or "").split()) for name in ("artist", "title", "licence", "page_url")}
+    texts = {name: " ".join(str(row.get(name) or "").split()) for name in TEXTS}
     host = urlsplit(_link(texts["page_url"]) or _link(str(row.get("file_url") or ""))).hostname or ""
     return Credit(**texts, site=host.removeprefix("www.") or row["source"], sha256=row["sha256"])
 
@@ -87,10 +90,15 @@ def as_page(found: list[Credit], name: str) -> str:
 
 
 def _entry(one: Credit) -> str:
-    title, link = _text(one.title or "untitled"), _link(one.page_url)
-    linked = f'<a href="{html.escape(link)}" rel="noreferrer">{title}</a>' if link else title
-    licence = _text(one.licence or f"licence {NOT_KNOWN}")
-    return f"<li>{linked} <span>{licence}</span> <span>{_text(one.site)}</span></li>"
+    title = _linked(one.title or "untitled", one.page_url)
+    licence = _linked(one.licence or f"licence {NOT_KNOWN}", one.licence_url)
+    restrictions = f" <span>{_text(one.restrictions)}</span>" if one.restrictions else ""
+    return f"<li>{title} <span>{licence}</span>{restrictions} <span>{_text(one.site)}</span></li>"
+
+
+def _linked(text: str, url: str) -> str:
+    link = _link(url)
+    return f'<a href="{html.escape(link)}" rel="noreferrer">{_text(text)}</a>' if link else _text(text)
 
 
 def _counts(what: str, values: Iterable[str]) -> str:

@@ -1,54 +1,75 @@
-"""Fetch the images of several sources side by side, within their budgets, so that nothing is lost or fetched twice.
+"""One source: its list is read once, by gallery-dl, into a journal beside the files, and files are fetched from there.
 
-One gallery-dl per source (`semireal.collect.gallerydl`) asks before each image. The answer waits for the turn of the
-source at its site, where one download at a time runs, for its budget, and for the site to calm down after it refused.
-What is known of each image is in a journal beside the files; a file with its final name is complete.
+What a source would do next it offers to its site (`semireal.collect.turns`), which says when. A file with its final
+name is complete.
 """
 
 import errno
 import os
+import random
+import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from http.cookiejar import CookieJar
 from multiprocessing.connection import wait
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
+import requests
 from tqdm import tqdm
 
-from semireal.collect import gallerydl
-from semireal.collect.gallerydl import Ask, Child, Done, Ended, Event, Failed
+from semireal.collect import download, failures, gallerydl, robots
+from semireal.collect.download import Fetched, Limits, Outcome, SetAside, Wanted
+from semireal.collect.failures import Failure
+from semireal.collect.gallerydl import Child, Ended, Event, File, Ill, Turn
+from semireal.collect.health import Health, Patience
 from semireal.collect.journal import Journal
-from semireal.collect.listing import describe, name_of, opted_out
+from semireal.collect.listing import item_of, opted_out
 from semireal.errors import UserError
 
-REPEATS = 200  # known images in a row after which a list is taken to go round in circles; two pages of most sites
+if TYPE_CHECKING:
+    from semireal.collect.turns import Site
+
+REPEATS = 200  # known files in a row after which a list is taken to go round in circles; two pages of most sites
+WORTH = 0.05  # of a list: so many requests, or so many files with addresses that may have changed, make it read anew
 MARKED = 100  # files in a row that come with a mark against their use, after which a source is taken to have no others
-HOLD_S = 900  # for longer waits gallery-dl is ended: addresses of files grow stale
-MOST_TEXT = 160  # of a message of gallery-dl that is shown
-USUAL = ("jpg", "png", "webp", "gif")  # extensions; to find any other one takes longer
-GRACE_S = 5  # for the file that is being fetched when a run ends
+STALE_S = 600  # an address that was listed so long ago may have changed
+MOST_TEXT = 160  # of a message that is shown
+GRACE_S = 5  # for gallery-dl to end by itself
 HOUR_S, DAY_S = 3600, 86400
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How a run deals with failures; waits in seconds."""
-
-    minutes: float | None = 720  # wall-clock limit of a run; None: as long as it takes
-    first_wait: float = 30  # after a failure; doubled after each further one ...
-    longest_wait: float = 3600  # ... up to this
-    strikes: int = 6  # so many failures of a source without an image in between end its part of the run
-    tries: int = 3  # per image, over all runs
-    silence: float = 900  # without a sign of life from gallery-dl counts as a failure
-
-    def wait(self, failures: int) -> float:
-        """Seconds to wait after the given number of failures."""
-        return min(self.longest_wait, self.first_wait * 2.0 ** (failures - 1))
+NO_PICTURES = frozenset(
+    [
+        "mp4",
+        "webm",
+        "mov",
+        "avi",
+        "mkv",
+        "ogv",
+        "ogg",
+        "oga",
+        "mp3",
+        "wav",
+        "flac",
+        "mid",
+        "swf",
+        "zip",
+        "rar",
+        "7z",
+        "gz",
+        "cbz",
+        "pdf",
+        "psd",
+        "djvu",
+        "svg",
+        "stl",
+        "html",
+        "htm",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -64,88 +85,252 @@ class Order:
     limit: int | None = None
     per_hour: int | None = None
     per_day: int | None = None
+    pause: tuple[float, float] = (0, 0)  # seconds before each file, drawn between these
     respect: bool = True  # opt-outs
+    file_bytes: int = 100_000_000  # a larger file is left
+    total_bytes: int = 50_000_000_000  # of all files of the source; what comes after them is left
+    local: str = ""  # address of the embedded gallery; what is stored says `demo:` for it, since its port changes
+    cookies: CookieJar | None = None
+    agent: str = gallerydl.PROJECT  # how we name ourselves
+
+
+class Clock:
+    """The time; tests have one that runs faster."""
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    def wait(self, streams: list[Any], timeout: float, *, busy: bool) -> None:  # noqa: ARG002 - for tests
+        """Wait until one of the streams can be read, or for `timeout` seconds; busy: something is under way."""
+        if streams:
+            wait(streams, timeout)
+        else:
+            time.sleep(timeout)
+
+
+CLOCK = Clock()
+
+
+class Offer(NamedTuple):
+    """What a source would do with the turn at its site: lower `rank` goes first, and not before `at`."""
+
+    rank: int
+    at: float
+    health: Health
+    act: Callable[[], None]
+
+
+ROBOTS, FIRST_TRY, LIST, ASIDE, AGAIN = range(5)  # ranks of offers
 
 
 class Collector:
-    """One source: its journal and files, and its gallery-dl while one runs."""
+    """One source: its journal and files, what is left to fetch, and its gallery-dl while one runs."""
 
-    def __init__(self, order: Order, patience: Patience, secrets: Any) -> None:
-        self.order, self.patience, self.secrets = order, patience, secrets
+    def __init__(self, order: Order, patience: Patience, secrets: Any, clock: Clock = CLOCK) -> None:
+        self.order, self.patience, self.secrets, self.clock = order, patience, secrets, clock
         order.folder.mkdir(parents=True, exist_ok=True)
         self.journal = Journal.load(order.folder.parent / "journal.jsonl")
-        if not order.respect:
-            self.journal.refused, self.journal.marked = set(), set()
+        self.site: Site | None = None
+        self.list_health = Health(patience)
         self.files: dict[str, Path] = {}
-        self._look()
+        self.bytes = 0
+        self.new: deque[str] = deque()  # files that were not tried
+        self.again: dict[str, float] = {}  # that failed, and when to try again
+        self.aside: deque[str] = deque()  # that take long
+        self.stale: set[str] = set()  # whose addresses may have changed
+        self.suspects: set[str] = set()  # whose failure may be the site's
+        self.kinds: dict[str, str] = {}  # of failures in this run, whoever was to blame
+        self.stopped = ""  # for this run, and why
+        self.refused = False  # by the site as a whole
         self.child: Child | None = None
-        self.question: str | None = None  # the image that waits for its turn
-        self.not_before = 0.0
-        self.site_until = 0.0  # no source of this site goes on before
-        self.problem = ""  # the last failure of the site
-        self.stopped = False  # for this run
-        self._strikes = 0
-        self._fetching: str | None = None
+        self.held: Turn | File | Ill | None = None  # what gallery-dl waits to be answered
         self._heard = time.monotonic()
-        self._listed_now: set[str] = set()
-        self._repeats = 0
-        self._marked = 0  # files in a row
+        self._file_at = 0.0  # the next one, after a pause
+        self._seen: set[str] = set()  # names of the list that is being read
+        self._repeats = self._marked = 0  # in a row
+        self._turns = self._furthest = 0  # requests of gallery-dl for the list: of this reading, of the longest one
+        self._read_again = False  # in this run
+        self._ask_robots = order.respect and not order.local
+        self.session = requests.Session()
+        if order.cookies is not None:
+            self.session.cookies.update(order.cookies)
+        self._look()
+
+    def _look(self) -> None:
+        """Take in what is in the folder, and what is left to do."""
+        journal, respect = self.journal, self.order.respect
+        here = {
+            path.name: path for path in self.order.folder.iterdir() if path.suffix not in (download.PARTIAL, ".json")
+        }
+        for known in journal.entries.values():
+            if not respect:
+                journal.count += known.listed and known.refused
+                known.refused = known.marked = False
+            if known.file and known.file not in here:
+                known.file = ""  # someone removed it
+        by_stem = {path.stem: path for path in here.values() if path.stat().st_size}
+        for name, path in by_stem.items():
+            known_entry = journal.entries.get(name)
+            if known_entry is None or known_entry.refused:
+                continue
+            if not known_entry.file:  # the machine stopped before this was written down
+                self._done(name, path, journal.item(name)["addresses"][0])
+            self.files[name] = path
+            self.bytes += path.stat().st_size
+        for name in journal.wanted(self.order.limit):
+            known_entry = journal.entries[name]
+            if not self._missing(name):
+                continue
+            if known_entry.spent_s:
+                self.aside.append(name)
+            elif known_entry.tries:
+                self.again[name] = 0
+            else:
+                self.new.append(name)
 
     # -- what is left to do
 
     def finished(self) -> bool:
         """Whether all that can be had is here."""
-        return self.through() and not any(self._missing(name) for name in self.journal.wanted(self.order.limit))
+        left = self.new or self.again or self.aside or self.stale or self.suspects
+        return self.refused or self.full() or (self.through() and not left)
+
+    def full(self) -> bool:
+        """Whether the files of this source take as much room as they may."""
+        return self.bytes >= self.order.total_bytes
 
     def missing(self) -> dict[str, str]:
-        """Images that are listed and neither here nor given up, each with its failure, "" if it was not tried."""
+        """Files that are listed and neither here nor given up, each with its failure, "" if it was not tried."""
         names = [name for name in self.journal.wanted(self.order.limit) if self._missing(name)]
-        return {name: self.journal.failures.get(name, ("", 0))[0] for name in names}
+        return {name: self.failure(name) for name in names}
+
+    def failure(self, name: str) -> str:
+        """Why a file is not here, "" if it was not tried."""
+        return self.kinds.get(name) or self.journal.entries[name].failure
 
     def _missing(self, name: str) -> bool:
-        if name in self.files or name in self.journal.refused:
+        known = self.journal.entries[name]
+        if known.file or known.refused:
             return False
-        kind, tries = self.journal.failures.get(name, ("", 0))
-        return not tries or (kind not in gallerydl.FINAL and tries < self.patience.tries)
+        return not known.tries or (known.failure not in failures.FINAL and known.tries < self.patience.tries)
 
     def through(self) -> bool:
         """Whether the list was read as far as the limit asks."""
-        return self.journal.listed or (self.order.limit is not None and self.journal.count() >= self.order.limit)
+        return self.journal.listed or (self.order.limit is not None and self.journal.count >= self.order.limit)
 
     def due(self, now: float) -> float:
-        """When the next download may begin, s since 1970: after a failure, and within the budgets."""
-        moment = max(now, self.not_before)
+        """When the next download may begin, s since 1970, within the budgets and after the pause."""
+        moment, begun = max(now, self._file_at), self.journal.begun
         for most, span in ((self.order.per_hour, HOUR_S), (self.order.per_day, DAY_S)):
-            if most is not None and len(self.journal.begun) >= most:
-                moment = max(moment, self.journal.begun[-most] + span)
+            if most is not None and len(begun) >= most:
+                moment = max(moment, begun[-most] + span)
         return moment
+
+    def opens(self, now: float) -> float:
+        """When this source goes on, s since 1970, as far as is known."""
+        assert self.site is not None
+        site, moments = self.site, []
+        if self.new or self.again or self.aside or self.suspects:
+            first = 0.0 if self.new or self.aside or self.suspects else min(self.again.values())
+            moments.append(max(self.due(now), site.health.until, first))
+        if not self.through():
+            moments.append(self.list_health.until)
+        return max(now, site.until, min(moments, default=now))
 
     def why(self, now: float) -> str:
         """Why nothing is fetched right now; "" if something could be."""
-        if self.stopped or self.not_before > now or self.due(now) <= now:
-            return self.problem
-        budgets = (self.order.per_hour, "hour"), (self.order.per_day, "day")
-        return "the budget of " + " and ".join(f"{most} per {span}" for most, span in budgets if most) + " is used up"
+        assert self.site is not None
+        problem = self.stopped or self.list_health.problem or self.site.health.problem
+        if problem or self.site.until > now:
+            return problem or self.site.problem
+        if self.due(now) > now + max(self.order.pause):
+            budgets = (self.order.per_hour, "hour"), (self.order.per_day, "day")
+            return "the budget of " + " and ".join(f"{n} per {span}" for n, span in budgets if n) + " is used up"
+        kinds = [known.failure for name in self.again if (known := self.journal.entries[name]).failure]
+        return f"{len(kinds)} failed ({kinds[0]})" if kinds else ""
 
     def silent(self) -> bool:
         """Whether gallery-dl should have said something long ago."""
-        return time.monotonic() - self._heard > self.patience.silence
+        at_work = self.child is not None and self.held is None
+        return at_work and time.monotonic() - self._heard > self.patience.silence
 
-    # -- what happens
+    def busy(self) -> bool:
+        """Whether gallery-dl is at work."""
+        return self.child is not None and self.held is None
 
-    def go_on(self) -> None:
-        """Use the turn at the site: fetch the image that was asked about, or begin to read the list."""
+    def offers(self, now: float) -> list[Offer]:
+        """What could be done at the site, each with the moment from which on."""
+        if self.stopped or self.refused or self.full():
+            return []
+        if self._ask_robots and not self.finished():
+            return [Offer(ROBOTS, now, self.list_health, self._robots)]
+        assert self.site is not None
+        found: list[Offer] = []
+        files, fetch_at = self.site.health, self.due(now)
+        if self.new:
+            found.append(Offer(FIRST_TRY, fetch_at, files, lambda: self._fetch(self.new.popleft())))
+        if not self.through():
+            found.append(Offer(LIST, now, self.list_health, self._list))
+        if self.aside and not self.new:
+            found.append(Offer(ASIDE, fetch_at, files, lambda: self._fetch(self.aside.popleft())))
+        if self.again:
+            name = min(self.again, key=lambda one: self.again[one])
+            at = max(fetch_at, self.again[name])
+            found.append(Offer(AGAIN, at, files, lambda: self._retry(name)))
+        if self.stale and not found and not self.suspects:
+            self._give_up_stale()
+        if self.stale and not found and not self.suspects:
+            found.append(Offer(LIST, now, self.list_health, self._list_again))
+        return found
+
+    def _retry(self, name: str) -> None:
+        del self.again[name]
+        self._fetch(name)
+
+    def _give_up_stale(self) -> None:
+        """Blame files for what may be the age of their addresses, where reading the list anew is not worth it."""
+        journal = self.journal
+        many = len(self.stale) >= WORTH * journal.count
+        cheap = journal.listed and journal.requests <= WORTH * journal.count + 2
+        if self._read_again or not (many or cheap):
+            stale, self.stale = sorted(self.stale), set()
+            for name in stale:
+                self.blame(name)
+
+    def _robots(self) -> None:
+        """Ask whether the site refuses the use for training as a whole."""
+        assert self.site is not None
+        self._ask_robots = False
+        headers = {"User-Agent": self.order.agent}
+        self.site.start(lambda _: (robots.asked(self.order.url, headers, self.session),), self._heed)
+
+    def _heed(self, refused: tuple[bool]) -> None:
+        if refused[0]:
+            self.refused = True
+            text = "robots.txt of the site refuses the use for training; nothing is fetched"
+            tqdm.write(f"scrape: {self.order.name}: {text}", file=sys.stderr)
+
+    # -- the list
+
+    def _list(self) -> None:
+        """Let gallery-dl go on with the list, or begin to read it."""
         self._heard = time.monotonic()
         if self.child is None:
-            self._listed_now, self._repeats = set(), 0
+            self._seen, self._repeats, self._turns = set(), 0, 0
+            self.journal.add("listing", version=gallerydl.VERSION, at=self.clock.now())
             log = self.order.folder.parent / "gallery-dl.log"
             self.child = Child(self.order.url, self.order.config, self.order.hosts, self.secrets, log)
             return
-        assert self.question is not None
-        name, self.question = self.question, None
-        self._fetching = name
-        self.journal.add("begun", name, at=time.time(), version=gallerydl.VERSION)
-        self.child.answer(name)
+        self.held = None
+        self.child.answer(gallerydl.GO)
+
+    def _list_again(self) -> None:
+        """Read the list anew for addresses that have changed, once in a run."""
+        self._read_again = True
+        self.end()
+        self.journal.add("again")
+        self._list()
 
     def read(self) -> None:
         """Take in what gallery-dl has said."""
@@ -154,221 +339,259 @@ class Collector:
             self._handle(event)
             if self.child is None:  # ended by what it said
                 return
-        if self.through() and self.finished():
+        if self.finished():
             self.end()
-
-    def strike(self, problem: str, *, final: bool = False) -> None:
-        """Wait after a failure of the site, longer each time, and stop after too many."""
-        self._strikes += 1
-        self.problem = problem
-        self.not_before = time.time() + self.patience.wait(self._strikes)
-        if problem.startswith(gallerydl.BLOCKED):
-            self.site_until = self.not_before
-        if final or self._strikes >= self.patience.strikes:
-            self.stopped = True
-            self.end()
-
-    def end(self, grace_s: float = GRACE_S) -> None:
-        """End gallery-dl, if it runs, after the file that it is fetching if that takes no longer than grace_s."""
-        if self.child is not None:
-            self.child.stop(grace_s)
-            self.child, self.question = None, None
-            self._look()
 
     def _handle(self, event: Event) -> None:
-        crashed = self._fetching if isinstance(event, Ended) else None
-        self._fetching = None
-        match event:
-            case Ask(meta):
-                self._asked(meta)
-            case Done(name):
-                usual = [path for end in USUAL if (path := self.order.folder / f"{name}.{end}").is_file()]
-                self._found(usual or self.order.folder.glob(f"{name}.*"))
-                if name in self.files:
-                    self._fetched(name)
-                else:
-                    self.journal.add("failed", name, kind=gallerydl.BROKEN)
-            case Failed(name, kind):
-                self.journal.add("failed", name, kind=kind)
-                if kind in gallerydl.BLOCKED:
-                    self.strike(kind)
-            case Ended():
-                self._ended(event, crashed)
+        assert self.child is not None
+        assert self.site is not None
+        if isinstance(event, Ended):
+            self._ended(event)
+            return
+        self.held = event
+        if isinstance(event, Ill):
+            if event.failure.kind == failures.HOST:
+                self.held = None
+                self.child.answer(gallerydl.LEAVE)
+            else:
+                self._list_ill(event.failure)
+            return
+        if isinstance(event, Turn):
+            if self._turns > self._furthest:  # so far the list was never read in this run
+                self._furthest = self._turns
+                self.list_health.well()
+            self._turns += 1
+        if isinstance(event, File):
+            self._listed(event.meta)
+            if self.child is not None and not self.through():
+                self.held = None  # what comes next from this page costs the site nothing
+                self.child.answer(gallerydl.GO)
 
-    def _fetched(self, name: str) -> None:
-        """Look at a new file; a source that gives nothing but marked ones is not fetched to its end for nothing."""
-        self._check(name)
-        self._strikes, self.problem = 0, ""
-        self._marked = self._marked + 1 if name in self.journal.refused else 0
+    def _listed(self, meta: dict[str, Any]) -> None:
+        """Write a file of the list down, and queue it unless it is here, given up or not wanted."""
+        journal, item = self.journal, item_of(self._stored(meta))
+        self._repeats = self._repeats + 1 if item.name in self._seen else 0
+        self._seen.add(item.name)
+        if self._repeats >= REPEATS:
+            self._end_list()
+            return
+        known = journal.entries.get(item.name)
+        fresh = known is None or not known.listed
+        journal.listed_item(item)
+        if self.order.respect and opted_out(meta):
+            self._refuse(item.name, marked=False)
+        known = journal.entries[item.name]
+        if not self._missing(item.name):
+            self.stale.discard(item.name)
+            return
+        hopeless = self._hopeless(meta, item.addresses)
+        if hopeless:
+            journal.add("failed", item.name, kind=hopeless)
+            self.stale.discard(item.name)
+        elif fresh or item.name in self.stale:
+            self.stale.discard(item.name)
+            if item.name not in self.again and item.name not in self.suspects:
+                self.new.append(item.name)
+
+    def _hopeless(self, meta: Mapping[str, Any], addresses: list[str]) -> str | None:
+        """Why a file need not be asked for, by what its list says; None: it may be had."""
+        if not any(gallerydl.allowed(self._real(address), self.order.hosts) for address in addresses):
+            return failures.HOST
+        if PurePosixPath(_path(addresses[0])).suffix[1:].lower() in NO_PICTURES:
+            return failures.TYPE
+        size = meta.get("file_size") or meta.get("filesize") or meta.get("size")
+        return failures.LONG if isinstance(size, int) and size > self.order.file_bytes else None
+
+    def _stored(self, meta: dict[str, Any]) -> dict[str, Any]:
+        """What the embedded gallery says, without its port."""
+        local = self.order.local
+        if not local:
+            return meta
+        return {k: v.replace(f"{local}/", gallerydl.DEMO) if isinstance(v, str) else v for k, v in meta.items()}
+
+    def _real(self, address: str) -> str:
+        local = self.order.local
+        return (
+            f"{local}/{address.removeprefix(gallerydl.DEMO)}"
+            if local and address.startswith(gallerydl.DEMO)
+            else address
+        )
+
+    def _end_list(self) -> None:
+        """The list was read to its end."""
+        self.journal.add("end", requests=self._turns)
+        self.list_health.well()
+        self.stale.clear()  # what is still to be had is listed again by now
+        self.end()
+
+    def _ended(self, ended: Ended) -> None:
+        assert self.child is not None
+        assert self.site is not None
+        self.child.close()
+        self.child, self.held = None, None
+        if ended.kind == failures.DISK:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.order.folder))
+        if ended.code in (32, 64) and not self.journal.entries:
+            text = f"no site that gallery-dl knows, or not one of its pages: {self.order.url}. {ended.text}"
+            raise UserError(f"scrape: source {self.order.name}: {text}")
+        if ended.kind is None:
+            self._end_list()
+            return
+        text = ended.text.partition(" Please run gallery-dl again")[0]
+        failure = Failure(ended.kind, words=text if len(text) < MOST_TEXT else f"{text[:MOST_TEXT]}...")
+        if ended.kind in (failures.GONE, failures.LOGIN):
+            self.stopped = failure.shown
+        else:
+            self._list_ill(failure)
+
+    def _list_ill(self, failure: Failure) -> None:
+        """The list could not be read on: wait, longer each time, and stop after too many."""
+        assert self.site is not None
+        self.site.ill(self.list_health, failure, self, alone=False)
+        if self.list_health.stopped():
+            self.end(0)
+
+    def time_out(self) -> None:
+        """Gallery-dl says nothing any more."""
+        self.end(0)
+        self._list_ill(Failure(failures.TIME_OUT))
+
+    # -- the files
+
+    def _fetch(self, name: str) -> None:
+        """Fetch a file in the thread of the site, or take it from another source that has it."""
+        assert self.site is not None
+        self.suspects.discard(name)
+        item, site = self.journal.item(name), self.site
+        other = site.files.get(name)
+        if other is not None and other.is_file():
+            path = self.order.folder / f"{name}{other.suffix}"
+            shutil.copyfile(other, path.with_suffix(download.PARTIAL))
+            path.with_suffix(download.PARTIAL).replace(path)
+            self._take(name, path, item["addresses"][0])
+            return
+        now, order, spent = self.clock.now(), self.order, self.journal.entries[name].spent_s
+        turn = max(self.patience.turn, 2 * spent)  # not every server can go on in the middle
+        wanted = Wanted(
+            name=name,
+            addresses=tuple(self._real(address) for address in item["addresses"]),
+            headers={key: value for key, value in item["headers"].items() if "***" not in value},
+            hashes=item["hashes"],
+            hosts=order.hosts,
+            folder=order.folder,
+            limits=Limits(order.file_bytes, turn, self.patience.longest),
+            respect=order.respect,
+            spent_s=spent,
+        )
+        self.journal.add("begun", at=now)
+        site.start(lambda stop: download.fetch(wanted, self.session, stop), lambda end: self._fetched(name, end))
+
+    def _fetched(self, name: str, outcome: Outcome) -> None:
+        """Take in what became of a file."""
+        assert self.site is not None
+        self._file_at = self.clock.now() + random.uniform(*self.order.pause)
+        if isinstance(outcome, Failure):
+            self.kinds[name] = outcome.kind
+        match outcome:
+            case Fetched(None, _):
+                self.site.well()
+                self._refuse(name, marked=True)
+                self._count_marked()
+            case Fetched(path, address) if path is not None:
+                self.site.well()
+                self._marked = 0
+                self._take(name, path, self._unreal(address))
+            case SetAside(spent):
+                self.site.well()
+                self.journal.add("spent", name, seconds=spent)
+                self.aside.append(name)
+            case Failure(failures.DISK):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.order.folder))
+            case Failure(kind) if kind in failures.SITE and not self._changed(name, kind):
+                self.suspects.add(name)
+                self.site.ill_file(outcome, self, name)
+            case Failure(kind) if self._changed(name, kind):
+                self.stale.add(name)
+            case Failure():
+                self.blame(name)
+
+    def _changed(self, name: str, kind: str) -> bool:
+        """Whether the address of a file is to be looked for anew."""
+        if kind not in failures.STALE or self._read_again:
+            return False
+        if kind == failures.WRONG:
+            return self.journal.entries[name].tries > 0
+        return self.clock.now() > self.journal.listed_at + STALE_S
+
+    def _unreal(self, address: str) -> str:
+        local = self.order.local
+        return address.replace(f"{local}/", gallerydl.DEMO) if local else address
+
+    def blame(self, name: str) -> None:
+        """A try of this file has failed, by its own fault."""
+        self.suspects.discard(name)
+        self.journal.add("failed", name, kind=self.kinds[name])
+        if self._missing(name):
+            self.again[name] = self.clock.now() + self.patience.wait(self.journal.entries[name].tries)
+        else:
+            download.forget(self.order.folder / f"{name}{download.PARTIAL}")
+
+    def known_good(self) -> tuple["Collector", Callable[[], Failure | None]] | None:
+        """A question that a site which is well answers: for a file that came from there."""
+        name = next(reversed(self.files), None)
+        address = self.journal.entries[name].address if name else ""
+        if not name or not address:
+            return None
+        headers, real = self.journal.item(name)["headers"], self._real(address)
+        return self, lambda: download.probe(real, self.order.hosts, headers, self.session)
+
+    def clear(self, name: str) -> None:
+        """The site was to blame: this file is tried again, after the others."""
+        self.suspects.discard(name)
+        self.again[name] = self.clock.now()
+
+    def _take(self, name: str, path: Path, address: str) -> None:
+        assert self.site is not None
+        self._done(name, path, address)
+        self.files[name] = self.site.files[name] = path
+        self.bytes += path.stat().st_size
+        if self.full():
+            tqdm.write(
+                f"scrape: {self.order.name}: {self.bytes / 1e9:.1f} GB are here, the rest is left", file=sys.stderr
+            )
+
+    def _done(self, name: str, path: Path, address: str) -> None:
+        self.journal.add("done", name, file=path.name, address=address, version=self.journal.version)
+
+    def _count_marked(self) -> None:
+        """A source that gives nothing but marked files is not fetched to its end for nothing."""
+        self._marked += 1
         if self._marked >= MARKED:
-            self.journal.add("end")
-            self.end()
+            self._end_list()
+            self.new.clear()
+            for name, known in self.journal.entries.items():
+                if known.listed and not known.file and not known.refused and not known.tries:
+                    self.journal.add("failed", name, kind=failures.LEFT)
             text = f"scrape: {self.order.name}: {MARKED} files in a row are marked against such use, the rest is left"
             tqdm.write(text, file=sys.stderr)
 
-    def _asked(self, meta: dict[str, Any]) -> None:
-        assert self.child is not None
-        name, journal, limit = name_of(meta), self.journal, self.order.limit
-        self._repeats = self._repeats + 1 if name in self._listed_now else 0
-        self._listed_now.add(name)
-        if self._repeats >= REPEATS:
-            journal.add("end")
-        if self._repeats >= REPEATS or (name not in journal.rows and limit is not None and journal.count() >= limit):
-            self.end()
-            self._plan_retries()
-            return
-        row = describe(meta)
-        if row != journal.rows.get(name):
-            journal.add("listed", name, row=row)
-        if self.order.respect and opted_out(meta):
-            self._refuse(name, marked=False)
-        if self._missing(name) and not gallerydl.allowed(str(meta.get(gallerydl.LINK, "")), self.order.hosts):
-            journal.add("failed", name, kind=gallerydl.HOST)
-        if self._missing(name) and (limit is None or journal.count() <= limit or name in journal.wanted(limit)):
-            self.question = name
-        else:
-            self.child.answer("")
-
-    def _ended(self, ended: Ended, crashed: str | None) -> None:
-        assert self.child is not None
-        self.child.close()
-        self.child, self.question = None, None
-        if ended.kind == gallerydl.DISK:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.order.folder))
-        if ended.code in (32, 64) and not self.journal.rows:
-            text = f"no site that gallery-dl knows, or not one of its pages: {self.order.url}. {ended.text}"
-            raise UserError(f"scrape: source {self.order.name}: {text}")
-        if crashed is not None:  # on this image: one that does so again and again must not keep the others away
-            self.journal.add("failed", crashed, kind=gallerydl.CRASH)
-        if ended.kind is None:
-            self.journal.add("end")
-            self._plan_retries()
-        else:
-            text = ended.text.partition(" Please run gallery-dl again")[0]
-            problem = f"{ended.kind}: {text}" if ended.kind else text
-            problem = problem if len(problem) < MOST_TEXT else f"{problem[:MOST_TEXT]}..."
-            self.strike(problem, final=ended.kind in (gallerydl.GONE, gallerydl.LOGIN))
-
-    def _plan_retries(self) -> None:
-        """Wait before the list is read again for what failed."""
-        failures = [self.journal.failures[name] for name in self.missing() if name in self.journal.failures]
-        if failures:
-            self.problem = f"{len(failures)} failed ({failures[0][0]})"
-            self.not_before = max(self.not_before, time.time() + self.patience.wait(max(n for _, n in failures)))
-
-    def _look(self) -> None:
-        """Take in what is in the folder."""
-        self._found(self.order.folder.iterdir())
-        for name in [name for name in self.files if name not in self.journal.checked]:
-            self._check(name)
-
-    def _found(self, paths: Iterable[Path]) -> None:
-        self.files |= {p.name.partition(".")[0]: p for p in paths if p.suffix != ".part" and p.stat().st_size > 0}
-
-    def _check(self, name: str) -> None:
-        """Look for marks that came with a file."""
-        if self.order.respect and (gallerydl.marks(self.order.folder) / name).exists():
-            self._refuse(name, marked=True)
-        self.journal.add("checked", name)
-
     def _refuse(self, name: str, *, marked: bool) -> None:
-        if name not in self.journal.refused:
+        if not self.journal.entries[name].refused:
             self.journal.add("refused", name, marked=marked)
         path = self.files.pop(name, None)
         if path is not None:
+            self.bytes -= path.stat().st_size
             path.unlink()
 
-
-def collect(orders: list[Order], patience: Patience, secrets: Any) -> list[Collector]:
-    """Fetch all orders as far as their sites, their budgets and the time allow; returns what became of each.
-
-    Sites are worked on side by side, the sources of one site in turn, image by image. Raises UserError for a URL that
-    gallery-dl does not know, OSError when the disk is full. However it ends, no gallery-dl is left running, and the
-    same call goes on.
-    """
-    deadline = float("inf") if patience.minutes is None else time.time() + patience.minutes * 60
-    collectors: list[Collector] = []
-    with ExitStack() as stack:  # ends every gallery-dl, also if to end one of them fails
-        for order in orders:
-            collectors.append(Collector(order, patience, secrets))
-            stack.callback(collectors[-1].end)
-        sites: dict[str, deque[Collector]] = {}
-        for collector in collectors:
-            sites.setdefault(collector.order.site, deque()).append(collector)
-        progress = stack.enter_context(_Progress(collectors))
-        while time.time() < deadline:
-            moments = [moment for site in sites.values() if (moment := _turn(site)) is not None]
-            if not moments or min(moments) > deadline:
-                break  # nothing is left to do before the run has to end
-            streams = [stream for c in collectors if c.child for stream in c.child.streams()]
-            timeout = max(0.0, min(1.0, min(moments) - time.time()))
-            if streams:
-                wait(streams, timeout)
-            else:
-                time.sleep(timeout)
-            for collector in collectors:
-                collector.read()
-            progress.show()
-    return collectors
+    def end(self, grace_s: float = GRACE_S) -> None:
+        """End gallery-dl, if it runs."""
+        if self.child is not None:
+            self.child.stop(grace_s)
+            self.child, self.held = None, None
 
 
-def _turn(site: deque[Collector]) -> float | None:
-    """Let the next source of a site go on if none is at work; returns when to look again, None if all are through."""
-    now = time.time()
-    working = next((c for c in site if c.child and c.question is None), None)
-    if working:
-        if working.silent():
-            working.end(0)
-            working.strike(gallerydl.TIME_OUT)
-        return now + 1
-    calm = max(c.site_until for c in site)
-    moments = {c.order.name: max(calm, c.due(now)) for c in site if not c.stopped and not c.finished()}
-    for collector in [c for c in site if c.order.name in moments]:
-        moment = moments[collector.order.name]
-        if moment <= now:
-            site.remove(collector)
-            site.append(collector)
-            collector.go_on()
-            return now + 1
-        if moment > now + HOLD_S:
-            collector.end()
-    return min(moments.values(), default=None)
-
-
-class _Progress:
-    """The bar: images, rate and expected end over all sources, and who waits for how long."""
-
-    def __init__(self, collectors: list[Collector]) -> None:
-        self._collectors = collectors
-        limits = [c.order.limit for c in collectors]
-        total = None if None in limits else sum(limit for limit in limits if limit)
-        often = 1 if sys.stderr.isatty() else 30  # seconds; a log of days should stay short
-        self._bar = tqdm(desc="scrape", total=total, initial=self._count(), unit="img", mininterval=often)
-        self._told: dict[str, float] = {}
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.update(self._count() - self._bar.n)
-        self._bar.close()
-
-    def _count(self) -> int:
-        return sum(len(c.files) for c in self._collectors)
-
-    def show(self) -> None:
-        """Bring the bar up to date; tell once about each wait of more than a few seconds."""
-        now = time.time()
-        self._bar.update(self._count() - self._bar.n)
-        waits = {c.order.name: (c, c.due(now)) for c in self._collectors if not c.stopped and c.due(now) > now + 5}
-        for name, (collector, moment) in waits.items():
-            if abs(self._told.get(name, 0) - moment) > 5 and not collector.finished():
-                self._told[name] = moment
-                tqdm.write(f"scrape: {name} waits until {clock(moment)}: {collector.why(now)}", file=sys.stderr)
-        text = ", ".join(f"{name} waits {moment - now:.0f} s" for name, (_, moment) in waits.items())
-        self._bar.set_postfix_str(text, refresh=False)
-
-
-def clock(moment: float) -> str:
-    """A moment as a person reads it, in local time."""
-    return datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M")
+def _path(address: str) -> str:
+    try:
+        return urlsplit(address).path
+    except ValueError:
+        return ""

@@ -1,9 +1,9 @@
-"""gallery-dl as a program: the configuration it gets, the questions it asks, and what its messages mean.
+"""gallery-dl as a program that reads lists: the configuration it gets, the questions it asks, what its messages mean.
 
 It is a program of its own (GPL-2.0, options global to a process), so it runs as a child process that decides nothing:
-for each image of a list it writes what the site says about it as one line of JSON and waits for a line with the name
-to store the file under, or an empty line to pass on. Names are therefore ours, and so is the moment of each download.
-When its questions are not answered any more, because we are gone, it ends.
+before each request it asks for the turn at the site, and what the site says about each file it tells as one line of
+JSON (`semireal.collect.guard`). It fetches no file. When its questions are not answered any more, because we are gone,
+it ends.
 """
 
 import ctypes
@@ -17,34 +17,31 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from http.cookiejar import CookieJar, LoadError, MozillaCookieJar
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from semireal.collect import failures, guard
+from semireal.collect.failures import Failure
 from semireal.collect.source import Source
 from semireal.errors import UserError
 from semireal.schema import load_yaml
 
 VERSION = importlib.metadata.version("gallery-dl")
-RETRIES = 2  # quick ones, by gallery-dl itself; the long waits are ours (semireal.collect.collector)
+PROJECT = "semireal/0.1"
 TIMEOUT_S = 60
-MOST_BYTES = 1 << 29  # a longer file is cut off and counts as failed
+MOST_BYTES = 1 << 29  # of a file that gallery-dl may write
 LINK = "gallery_dl_url"  # our name for the address of a file, among what the site says about it
-_HEADERS = "http_headers"
+DEMO = "demo:"  # stands for the address of the embedded gallery; demo:TAG+TAG is one of its lists
+CONTACT = "contact"  # the key of secrets.yaml that is no site
 # against use for training: of DeviantArt and ArtStation, and what img2dataset refuses by default
 MARKS = r"\b(noai|noimageai|noml|noindex|noimageindex)\b"
 
-# Sent to us and answered by us for each image. `locals()` is what gallery-dl knows about it; names with _ are internal.
-_QUESTION = (
-    '(stem := input(std.json.dumps(dict(filter(lambda pair: pair[0][:1] != "_", locals().items())), default=str)'
-    ' + "\\n"))'
-)
-# The marks in the header X-Robots-Tag of a file; nothing else of what the site says is stored by gallery-dl.
-_MARK = (
-    f'" ".join(mark for key, value in locals().get("{_HEADERS}", {{}}).items() if str(key).lower() == "x-robots-tag"'
-    f' for mark in re.findall(r"{MARKS}", str(value).lower()))'
-)
+# Each file of the list is handed to the guard, which tells us and always says no.
+_QUESTION = 'std.sys.modules["__main__"].ask(locals())'
 # Hosts besides its own that a site keeps files on: nothing else is contacted, wherever a redirect may point.
 _FILE_HOSTS = {
     "deviantart.com": ("wixmp.com",),
@@ -54,57 +51,48 @@ _FILE_HOSTS = {
 }
 
 
-def configuration(source: Source, folder: Path, secrets: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The configuration of gallery-dl for a source whose files go to `folder`.
+def configuration(source: Source, contact: str = "", secrets: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The configuration of gallery-dl for the list of a source.
 
-    secrets: extractor options per site, as in secrets.yaml. What stands at the top level wins over the options of the
-    source and of the secrets, so neither can change where files go or what is asked.
+    contact: how to reach who collects, for the User-Agent; secrets: extractor options per site, as in secrets.yaml.
+    What stands at the top level wins over the options of the source and of the secrets, so neither can change what is
+    asked.
     """
-    extractor: dict[str, Any] = {}
-    mark = {"base-directory": str(marks(folder)), "filename": "{stem}"}
+    extractor: dict[str, Any] = {"browser": "", "headers": {"User-Agent": user_agent(contact)}}
     if source.pause:
-        extractor |= {"sleep": source.pause, "sleep-request": source.pause}
+        extractor["sleep-request"] = source.pause
     for options in (source.options or {}, secrets or {}):
         for site, given in options.items():
             both = isinstance(given, dict) and isinstance(extractor.get(site), dict)
             extractor[site] = extractor[site] | given if both else given
+    for given in extractor.values():  # who sets a browser for a site means it
+        if isinstance(given, dict) and {"user-agent", "browser"} & set(given):
+            given.setdefault("headers", {})
     return {
         "extractor": extractor,
-        "output": {"mode": "null", "log": {"format": "{levelname}|{name}|{keywords.stem}|{message}"}, "colors": {}},
-        "base-directory": str(folder),
-        "directory": [],
-        "filename": "{stem}.{extension[:8]}",
-        "path-restrict": "ascii",
+        "output": {"mode": "null", "log": {"format": "{levelname}|{name}|{message}"}, "colors": {}},
         "file-filter": _QUESTION,
         "filters-environment": "raw",  # else a question without an answer, when we are gone, counts as "no"
         "metadata-url": LINK,
-        "http-metadata": _HEADERS,
-        "postprocessors": [
-            # before a file gets its final name: no file with a mark is ever there without its mark
-            {"name": "metadata", "mode": "custom", "event": "file", "format": f"\fE {_MARK}", **mark},
-            {"name": "metadata", "mode": "print", "event": "after", "format": "done {stem}"},
-            {"name": "metadata", "mode": "print", "event": "skip", "format": "done {stem}"},
-            {"name": "metadata", "mode": "print", "event": "error", "format": "failed {stem}"},
-        ],
+        "metadata-extractor": guard.EXTRACTOR,
         "archive": None,  # what is there and what is not is for us to know
-        "mtime": False,
-        "retries": RETRIES,
+        "retries": 0,  # the guard tries again, when we say so
         "timeout": TIMEOUT_S,
-        "sleep-429": 0,  # we wait, not it
+        "sleep-429": 0,
         "input": False,  # a password cannot be typed in
     }
 
 
-def marks(folder: Path) -> Path:
-    """Where there is a file for each file in `folder` that came with a mark against its use (X-Robots-Tag)."""
-    return folder.parent / "marked"
+def user_agent(contact: str = "") -> str:
+    """How we name ourselves to a site."""
+    return f"{PROJECT} ({contact + '; ' if contact else ''}collects images for training) gallery-dl/{VERSION}"
 
 
 # --- secrets -----------------------------------------------------------------------------------------------
 
 
 def read_secrets(path: Path) -> dict[str, Any]:
-    """Options per site from secrets.yaml, e.g. `deviantart: {client-id: ..., client-secret: ...}`; {} without one.
+    """Options per site from secrets.yaml, e.g. `deviantart: {client-id: ...}`, and CONTACT; {} without one.
 
     Raises UserError if it is no mapping of sites to options, or if other users of the machine may read it.
     """
@@ -113,8 +101,12 @@ def read_secrets(path: Path) -> dict[str, Any]:
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UserError(f"{path}: other users of this machine may read it. Run `chmod 600 {path}`")
     content = load_yaml(path) or {}
-    if not isinstance(content, dict) or not all(isinstance(given, dict) for given in content.values()):
+    sites = [given for key, given in content.items() if key != CONTACT] if isinstance(content, dict) else [None]
+    if not all(isinstance(given, dict) for given in sites):
         raise UserError(f"{path}: need a mapping of sites to options, e.g. `deviantart: {{client-id: ...}}`")
+    contact = content.get(CONTACT, "")
+    if not isinstance(contact, str) or not contact.isprintable() or not contact.isascii():
+        raise UserError(f"{path}: {CONTACT}: found {contact!r}, need a mail address or the address of a page")
     return content
 
 
@@ -133,6 +125,37 @@ def _values(secrets: Any) -> set[str]:
     if isinstance(secrets, list):
         return set().union(*(_values(value) for value in secrets))
     return {str(secrets)}
+
+
+def cookies_of(source: Source, secrets: Mapping[str, Any]) -> CookieJar | None:
+    """The cookies that the source or the secrets name for sites: a cookies.txt, or a browser such as `[firefox]`."""
+    options = [site for given in (source.options or {}, secrets) for site in given.values() if isinstance(site, dict)]
+    named = [site["cookies"] for site in options if isinstance(site.get("cookies"), str | list)]
+    jar = CookieJar()
+    for given in named:
+        with tempfile.TemporaryDirectory() as folder:  # nobody else may look into it
+            file = Path(folder) / "cookies.txt"
+            if isinstance(given, list):
+                _export_cookies(given, file)
+            else:
+                file = Path(given).expanduser()
+            try:
+                found = MozillaCookieJar(file)
+                found.load(ignore_discard=True, ignore_expires=True)
+            except (OSError, LoadError) as error:
+                raise UserError(
+                    f"scrape: cookies: {given}: {error}. Export them as cookies.txt (Netscape format)"
+                ) from None
+        for cookie in found:
+            jar.set_cookie(cookie)
+    return jar if named else None
+
+
+def _export_cookies(browser: list[str], file: Path) -> None:
+    """Let gallery-dl, which knows where browsers keep them, write the cookies of a browser."""
+    config = {"extractor": {"noop": {"cookies": browser, "cookies-update": str(file)}}}
+    command = [sys.executable, "-m", "gallery_dl", "--config-ignore", "--config", "/dev/stdin", "noop"]
+    subprocess.run(command, input=json.dumps(config), text=True, capture_output=True, check=False)
 
 
 # --- which hosts -------------------------------------------------------------------------------------------
@@ -161,58 +184,25 @@ def allowed(link: str, hosts: list[str]) -> bool:
     return parts.scheme in ("http", "https") and any(host == h or host.endswith(f".{h}") for h in hosts if h)
 
 
-# --- failures ----------------------------------------------------------------------------------------------
-
-GONE, RATE, CHALLENGE, SERVER = "gone", "rate limited", "challenge page", "server error"
-TIME_OUT, CONNECTION, BROKEN, REFUSED = "time-out", "connection failed", "broken off", "refused"
-HOST, LOGIN, LONG, DISK = "other host", "needs a login", "too long", "disk full"
-NO_LIST, CRASH, OTHER = "not a list", "gallery-dl failed", ""
-BLOCKED = (RATE, CHALLENGE)  # the site wants no more for now
-FINAL = (GONE, HOST, LONG, OTHER)  # another try brings the same
-_STATUS = {401: REFUSED, 403: REFUSED, 404: GONE, 410: GONE, 429: RATE}
-_SIGNS = (
-    (DISK, r"\[Errno 28\]|\[Errno 122\]"),
-    (LONG, r"\[Errno 27\]"),
-    (CHALLENGE, r"Cloudflare (challenge|CAPTCHA)|DDoS-Guard challenge"),
-    (HOST, r"ProxyError|Unable to connect to proxy|No connection adapters|Tunnel connection failed"),
-    (TIME_OUT, r"timed out"),
-    (BROKEN, r"file size mismatch|IncompleteRead|Connection broken|ended prematurely"),
-    (CONNECTION, r"NewConnectionError|NameResolution|Connection aborted|Connection reset|ProtocolError|Max retries"),
-    (NO_LIST, r"JSONDecodeError"),
-    (LOGIN, r"AuthRequired|Authentication|Authorization|credentials|User input required|login"),
-)
-
-
-def kind_of(message: str) -> str:
-    """What a message of gallery-dl about a failed file or list means."""
-    status = re.search(r"'(\d{3}) [^']*' for '", message)
-    for kind, sign in _SIGNS[:3] if status else _SIGNS:
-        if re.search(sign, message, re.IGNORECASE):
-            return kind
-    code = int(status[1]) if status else 0
-    return SERVER if code >= 500 else _STATUS.get(code, OTHER)
-
-
 # --- the process -------------------------------------------------------------------------------------------
 
 
-class Ask(NamedTuple):
-    """Gallery-dl asks what to do with an image; `meta` is what the site says about it."""
+class Turn(NamedTuple):
+    """Gallery-dl asks for the turn at the site, for a request."""
+
+    url: str
+
+
+class File(NamedTuple):
+    """A file of the list; `meta` is what the site says about it."""
 
     meta: dict[str, Any]
 
 
-class Done(NamedTuple):
-    """The file is there."""
+class Ill(NamedTuple):
+    """A request has failed; GO tries it again, LEAVE hands the failure to gallery-dl."""
 
-    stem: str
-
-
-class Failed(NamedTuple):
-    """The file could not be fetched; `kind` is one of the constants above."""
-
-    stem: str
-    kind: str
+    failure: Failure
 
 
 class Ended(NamedTuple):
@@ -223,7 +213,8 @@ class Ended(NamedTuple):
     code: int
 
 
-Event = Ask | Done | Failed | Ended
+Event = Turn | File | Ill | Ended
+GO, LEAVE = guard.GO, guard.LEAVE
 
 
 class Child:
@@ -244,16 +235,16 @@ class Child:
         proxies = {f"{kind}_proxy": proxy for kind in ("http", "https", "all")} | {"no_proxy": direct}
         own = {key for key in os.environ if key.lower() in proxies}
         # whoever has to use a proxy of their own keeps it, and has its rules instead
-        guard = {} if own - {"no_proxy", "NO_PROXY"} else proxies
-        env = {key: value for key, value in os.environ.items() if key not in own or not guard}
-        command = [sys.executable, "-m", "gallery_dl", "--config-ignore", "--config", f"/dev/fd/{config_file}"]
+        proxied = {} if own - {"no_proxy", "NO_PROXY"} else proxies
+        env = {key: value for key, value in os.environ.items() if key not in own or not proxied}
+        command = [sys.executable, "-P", guard.__file__, "--config-ignore", "--config", f"/dev/fd/{config_file}"]
         parent = os.getpid()
         self.process = subprocess.Popen(
             [*command, url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=env | guard | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:replace"},
+            env=env | proxied | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:replace"},
             pass_fds=[config_file],
             start_new_session=True,
             preexec_fn=lambda: _in_child(parent),
@@ -264,39 +255,33 @@ class Child:
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self._out, self._messages = _Lines(self.process.stdout.fileno()), _Lines(self.process.stderr.fileno())
-        self._reasons: dict[str, str] = {}
         self._complaint: str | None = None
 
     def events(self) -> list[Event]:
         """What has happened since the last call, in order; `Ended` once, at the end."""
-        lines = self._out.read()
-        self._read_messages()  # after the lines: the reason of a failure is written before the line about it
         events: list[Event] = []
-        for line in lines:
-            word, _, stem = line.partition(" ")
-            if line.startswith("{"):
-                events.append(Ask(json.loads(redact(line, self._secrets, least=12))))
-            elif word == "done":
-                events.append(Done(stem))
-            elif word == "failed":
-                events.append(Failed(stem, kind_of(self._reasons.pop(stem, ""))))
+        for line in self._out.read():
+            word, _, told = line.partition(" ")
+            if word in (guard.TURN, guard.FILE, guard.ILL):
+                events.append(_event(word, json.loads(redact(told, self._secrets, least=12))))
+        self._read_messages()
         if self._out.closed and self._messages.closed:
             code = self.process.wait()
             complaint = self._complaint
             if complaint is None and code & ~4:
                 complaint = f"gallery-dl ended with code {code}"
-            events.append(Ended(None if complaint is None else kind_of(complaint), complaint or "", code))
+            events.append(Ended(None if complaint is None else failures.kind_of(complaint), complaint or "", code))
         return events
 
     def streams(self) -> list[int]:
         """Descriptors to wait on for the next event."""
         return [lines.descriptor for lines in (self._out, self._messages) if not lines.closed]
 
-    def answer(self, stem: str) -> None:
-        """Let it fetch the image it asked about and store it as `stem`, or pass on (an empty text)."""
+    def answer(self, word: str) -> None:
+        """Answer what it asked: GO or LEAVE."""
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(f"{stem}\n".encode())
+            self.process.stdin.write(f"{word}\n".encode())
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # it has ended; its events say why
@@ -324,14 +309,20 @@ class Child:
                 file.writelines(f"{line}\n" for line in lines)
         for line in lines:
             level, _, rest = line.partition("|")
-            name, _, rest = rest.partition("|")
-            stem, _, message = rest.partition("|")
-            if name in ("download", "downloader.http"):
-                if not message.startswith("Failed to download"):
-                    before = self._reasons.get(stem, "")  # a challenge is told before the status that came with it
-                    self._reasons[stem] = f"{before} {message}" if kind_of(before) == CHALLENGE else message
-            elif level == "error":
+            _, _, message = rest.partition("|")
+            if level == "error":
                 self._complaint = message
+
+
+def _event(word: str, told: dict[str, Any]) -> Event:
+    if word == guard.TURN:
+        return Turn(told["url"])
+    if word == guard.FILE:
+        return File(told)
+    if "error" in told:
+        return Ill(Failure(failures.kind_of(told["error"]) or failures.CONNECTION, told["error"]))
+    kind = failures.CHALLENGE if told["challenge"] else failures.of_status(told["status"])
+    return Ill(Failure(kind, str(told["status"]), told["retry_after"]))
 
 
 def _in_child(parent: int) -> None:

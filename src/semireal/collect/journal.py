@@ -1,45 +1,73 @@
-"""What is known of the images of a source, in a file that survives anything."""
+"""What is known of the files of a source, in a file that survives anything."""
 
 import errno
 import json
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from semireal.manifest import Row
+from semireal.collect.listing import Item
+
+DAY_S = 86400
+SPARE = 1000  # lines that do not count when it is decided whether a journal is worth being written anew
+
+
+@dataclass(slots=True)
+class Entry:
+    """One file of a source. What its site says is kept as it is written, which takes a tenth of the memory."""
+
+    item: bytes
+    listed: bool = True  # by the present list
+    refused: bool = False  # opted out
+    marked: bool = False  # ... by a mark of the file, which the list does not show
+    file: str = ""  # its name, where it is here
+    address: str = ""  # from which it came
+    version: str = ""  # of gallery-dl
+    failure: str = ""
+    tries: int = 0
+    spent_s: float = 0  # on a download that takes long
 
 
 @dataclass
 class Journal:
-    """What is known about the images of a source: a file with one line of JSON per event, only ever added to.
+    """What is known about the files of a source: a file with one line of JSON per event, only ever added to.
 
-    Half a line at the end, of a run that was killed or found the disk full, is dropped.
+    Half a line at the end, of a run that was killed or found the disk full, is dropped. A journal of which most is no
+    longer true is written anew when it is read.
     """
 
     path: Path
-    rows: dict[str, Row] = field(default_factory=dict)  # by name, in the order of their first listing
-    failures: dict[str, tuple[str, int]] = field(default_factory=dict)  # the last kind, and how many
-    refused: set[str] = field(default_factory=set)  # opted out, of `rows`
-    marked: set[str] = field(default_factory=set)  # opted out by a mark of the file, which the list does not show
-    checked: set[str] = field(default_factory=set)  # files whose marks were looked at
-    begun: list[float] = field(default_factory=list)  # when each download was begun, s since 1970 ...
-    versions: dict[str, str] = field(default_factory=dict)  # ... and by which gallery-dl
-    listed: bool = False  # the list was read to its end
+    entries: dict[str, Entry] = field(default_factory=dict)  # by name, in the order of their first listing
+    begun: list[float] = field(default_factory=list)  # when each download was begun, s since 1970
+    headers: dict[str, str] = field(default_factory=dict)  # that the site wants to see with most files
+    version: str = ""  # of the gallery-dl that reads the list
+    listed_at: float = 0  # when the list was begun to be read, s since 1970
+    listed: bool = False  # it was read to its end
+    until: float = 0  # the site asks to wait so long, s since 1970
+    problem: str = ""  # and why
+    count: int = 0  # of listed files that are not opted out
+    requests: int = 0  # that it took to read the list
+    lines: int = 0
 
     @classmethod
     def load(cls, path: Path) -> "Journal":
         """Read the journal, or begin one."""
         journal = cls(path)
-        if path.exists():
-            data = path.read_bytes()
-            whole = data[: data.rfind(b"\n") + 1]
-            if len(whole) < len(data):
-                os.truncate(path, len(whole))
-            for line in whole.split(b"\n")[:-1]:
-                with suppress(ValueError):  # a machine that stopped may leave zeros; the files tell the rest
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            whole = 0
+            for line in file:
+                if not line.endswith(b"\n"):
+                    os.truncate(path, whole)
+                    break
+                whole += len(line)
+                with suppress(ValueError, KeyError, TypeError):  # a machine that stopped may leave zeros
                     journal._apply(json.loads(line))
+                journal.lines += 1
+        if journal.lines > 2 * sum(1 for _ in journal._events()) + SPARE:
+            journal._write_anew()
         return journal
 
     def add(self, event: str, name: str = "", **more: Any) -> None:
@@ -49,43 +77,138 @@ class Journal:
         with self.path.open("ab", buffering=0) as file:
             if file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        self.lines += 1
         self._apply(entry)
 
-    def _apply(self, entry: dict[str, Any]) -> None:
-        name = entry["name"]
-        match entry["event"]:
-            case "listed":
-                self.rows[name] = entry["row"]
-                if name in self.marked:
-                    self.refused.add(name)
-            case "begun":
-                self.begun.append(entry["at"])
-                self.versions[name] = entry["version"]
-            case "failed":
-                self.failures[name] = (entry["kind"], self.failures.get(name, ("", 0))[1] + 1)
-            case "refused":
-                self.refused.add(name)
-                if entry["marked"]:
-                    self.marked.add(name)
-            case "checked":
-                self.checked.add(name)
-            case "end":
-                self.listed = True
-            case "anew":  # the collection was handed over: the next run lists again, and tries again what failed
-                self.rows, self.failures, self.refused, self.listed = {}, {}, set(), False
+    def listed_item(self, item: Item) -> None:
+        """Write down what a list says about a file; a file that is here keeps what was said when it came."""
+        if item.headers != self.headers and not self.entries:
+            self.add("headers", headers=item.headers)
+        told: dict[str, Any] = {"addresses": item.addresses, "hashes": item.hashes, "row": item.row}
+        if item.headers != self.headers:
+            told["headers"] = item.headers
+        known = self.entries.get(item.name)
+        if known is None or not known.listed or (not known.file and known.item != _packed(told)):
+            self.add("listed", item.name, item=told)
 
-    def count(self) -> int:
-        """How many listed images are not opted out."""
-        return len(self.rows) - len(self.refused)
+    def item(self, name: str) -> dict[str, Any]:
+        """What the site said about a file: addresses, hashes, row, headers."""
+        told: dict[str, Any] = json.loads(self.entries[name].item)
+        return {"headers": self.headers} | told
+
+    def _apply(self, event: Mapping[str, Any]) -> None:
+        name = event["name"]
+        match event["event"]:
+            case "headers":
+                self.headers = event["headers"]
+            case "listing":
+                self.version, self.listed_at = event["version"], event["at"]
+            case "listed":
+                self._apply_listed(name, event["item"])
+            case "begun":
+                self.begun.append(event["at"])
+                del self.begun[: next((n for n, at in enumerate(self.begun) if at > event["at"] - DAY_S), 0)]
+            case "done":
+                known = self.entries[name]
+                known.file, known.address, known.version = event["file"], event["address"], event["version"]
+                known.failure, known.tries, known.spent_s = "", 0, 0
+            case "failed":
+                known = self.entries[name]
+                known.failure, known.tries = event["kind"], known.tries + event.get("times", 1)
+            case "spent":
+                self.entries[name].spent_s = event["seconds"]
+            case "refused":
+                known = self.entries[name]
+                self.count -= known.listed and not known.refused
+                known.refused, known.marked, known.file = True, known.marked or event["marked"], ""
+            case "lost":  # the file was removed by someone
+                self.entries[name].file = ""
+            case "wait":
+                self.until, self.problem = event["until"], event["problem"]
+            case "end":
+                self.listed, self.requests = True, event["requests"]
+            case "again":  # addresses have changed: the list is read once more, and tells what is still to be had
+                self.listed, self.requests = False, 0
+                for known in self.entries.values():
+                    self.count -= known.listed and not known.refused and not known.file
+                    known.listed = known.listed and (bool(known.file) or known.refused)
+            case "anew":  # the collection was handed over: the next run lists again, and tries again what failed
+                self.listed, self.requests, self.count = False, 0, 0
+                for known in self.entries.values():
+                    known.listed, known.refused, known.failure, known.tries, known.spent_s = False, False, "", 0, 0
+
+    def _apply_listed(self, name: str, told: dict[str, Any]) -> None:
+        known = self.entries.get(name)
+        if known is None:
+            self.entries[name] = Entry(_packed(told))
+            self.count += 1
+            return
+        if not known.listed:  # in the order of the new list
+            self.entries[name] = self.entries.pop(name)
+            known.listed, known.refused = True, known.marked
+            self.count += not known.refused
+        if not known.file:
+            known.item = _packed(told)
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        """The fewest events that say what is known."""
+        yield {"event": "headers", "name": "", "headers": self.headers}
+        yield {"event": "listing", "name": "", "version": self.version, "at": self.listed_at}
+        for name, known in self.entries.items():
+            yield {"event": "listed", "name": name, "item": json.loads(known.item)}
+            if known.file:
+                more = {"file": known.file, "address": known.address, "version": known.version}
+                yield {"event": "done", "name": name} | more
+            if known.marked:
+                yield {"event": "refused", "name": name, "marked": True}
+        old = [name for name, known in self.entries.items() if not known.listed]
+        if old:
+            yield {"event": "anew", "name": ""}
+        for name, known in self.entries.items() if old else ():
+            if known.listed:
+                yield {"event": "listed", "name": name, "item": json.loads(known.item)}
+        for name, known in self.entries.items():
+            if known.refused and known.listed and not known.marked:
+                yield {"event": "refused", "name": name, "marked": False}
+            if known.tries:
+                yield {"event": "failed", "name": name, "kind": known.failure, "times": known.tries}
+            if known.spent_s:
+                yield {"event": "spent", "name": name, "seconds": known.spent_s}
+        yield from ({"event": "begun", "name": "", "at": at} for at in self.begun)
+        if self.until:
+            yield {"event": "wait", "name": "", "until": self.until, "problem": self.problem}
+        if self.listed:
+            yield {"event": "end", "name": "", "requests": self.requests}
+
+    def _write_anew(self) -> None:
+        new = self.path.with_suffix(".new")
+        with new.open("wb") as file:
+            self.lines = 0
+            for event in self._events():
+                file.write(json.dumps(event).encode() + b"\n")
+                self.lines += 1
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.path)
+
+    def names(self) -> Iterator[str]:
+        """Names of the files of the present list."""
+        return (name for name, known in self.entries.items() if known.listed)
 
     def wanted(self, limit: int | None) -> list[str]:
-        """Names of the listed images, up to a limit that does not count those opted out."""
-        if limit is None or self.count() <= limit:
-            return list(self.rows)
+        """Names of the listed files, up to a limit that does not count those opted out."""
         names, count = [], 0
-        for name in self.rows:
-            count += name not in self.refused
-            if count > limit:
+        for name in self.names():
+            count += not self.entries[name].refused
+            if limit is not None and count > limit:
                 break
             names.append(name)
         return names
+
+    def files(self) -> Iterable[tuple[str, str]]:
+        """Name and file name of what is here."""
+        return ((name, known.file) for name, known in self.entries.items() if known.file)
+
+
+def _packed(told: Mapping[str, Any]) -> bytes:
+    return json.dumps(told, separators=(",", ":"), sort_keys=True).encode()

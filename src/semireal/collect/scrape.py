@@ -7,7 +7,6 @@ the collection comes from what was fetched.
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path, PurePath
@@ -15,19 +14,32 @@ from typing import Any
 
 from semireal import code, files, images, manifest, paths, stage, text
 from semireal.collect import gallery, takedowns
-from semireal.collect.collector import Collector, Order, Patience, clock, collect
+from semireal.collect.collector import CLOCK, Clock, Collector, Order
 from semireal.collect.gallery import Gallery
-from semireal.collect.gallerydl import configuration, hosts_of, read_secrets, site_of
+from semireal.collect.gallerydl import (
+    CONTACT,
+    DEMO,
+    configuration,
+    cookies_of,
+    hosts_of,
+    read_secrets,
+    site_of,
+    user_agent,
+)
+from semireal.collect.health import Patience
+from semireal.collect.listing import rendition
 from semireal.collect.source import AUTO, Source, load_sources
 from semireal.collect.takedowns import Takedowns
+from semireal.collect.turns import clock, collect
 from semireal.errors import Unfinished, UserError
 from semireal.files import sha256_of
 from semireal.manifest import Row
 
-DEMO = "demo:"  # demo:TAG+TAG stands for a list of the embedded gallery
-FAILED, OPTED_OUT = "download failed", "opted out"
+FAILED, OPTED_OUT, FULL = "download failed", "opted out", "the collection is full"
+NEEDS_CONTACT = ("wikimedia.org", "wikipedia.org")  # https://foundation.wikimedia.org/wiki/Policy:User-Agent_policy
 ACCEPT_ALL = "all"
 DEFAULT_PATIENCE = Patience()
+JOURNAL = 2  # the form of what is kept of a source; another one begins anew
 
 
 def make(collection: str) -> None:
@@ -68,6 +80,7 @@ def run(
     patience: Patience = DEFAULT_PATIENCE,
     accept: tuple[str, ...] = (),
     taken_down: Takedowns = takedowns.NOTHING,
+    time: Clock = CLOCK,
 ) -> None:
     """Collect all sources of a definition into `out`.
 
@@ -81,8 +94,9 @@ def run(
     if unknown:
         known = ", ".join([*sources, ACCEPT_ALL])
         raise UserError(f"scrape: found {sorted(unknown)[0]!r} as a source to accept, need one of {known}")
+    collectors: dict[str, Collector] = {}
     try:
-        collectors = _fetch(sources, work, patience)
+        _fetch(sources, work, patience, time, collectors)
         open_ones = [c for c in collectors.values() if not c.finished()]
         if {c.order.name for c in open_ones} - set(accept) and ACCEPT_ALL not in accept:
             raise Unfinished(_report(list(collectors.values()), definition))
@@ -91,6 +105,9 @@ def run(
             found = _from_folder(source) if source.folder else _rows(collectors[name], source)
             rows += [row | {"source": name, "domain": source.domain} for row in found]
         _copy_unique(rows, out, taken_down)
+    except (KeyboardInterrupt, SystemExit):
+        stage.say(_report(list(collectors.values()), definition))
+        raise
     except OSError as error:
         if error.errno not in stage.NO_SPACE and error.filename is None:
             raise
@@ -205,45 +222,72 @@ def files_below(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _fetch(sources: dict[str, Source], work: Path, patience: Patience) -> dict[str, Collector]:
-    """Fetch what the sources with a URL have; returns their collectors by name."""
-    secrets = read_secrets(stage.work_root().parent / "secrets.yaml")
+def _fetch(
+    sources: dict[str, Source], work: Path, patience: Patience, time: Clock, collectors: dict[str, Collector]
+) -> None:
+    """Fetch what the sources with a URL have; `collectors` has what became of them, by name, also after an error."""
+    file = stage.work_root().parent / "secrets.yaml"
+    secrets = read_secrets(file)
+    contact = secrets.pop(CONTACT, "")
+    for name, source in sources.items():
+        host = site_of(source.url or "")
+        if not contact and any(host == site or host.endswith(f".{site}") for site in NEEDS_CONTACT):
+            raise UserError(
+                f"scrape: source {name}: {host} asks who collects. Write `{CONTACT}: you@example.org` (a mail address "
+                f"or a page) into {file}, and run `chmod 600 {file}`"
+            )
     with ExitStack() as stack:
         drawn = any((source.url or "").startswith(DEMO) for source in sources.values())
         server = stack.enter_context(Gallery()) if drawn else None
-        orders = [_order(name, source, work, secrets, server) for name, source in sources.items() if source.url]
-        collectors = collect(orders, patience, secrets) if orders else []
-    return {collector.order.name: collector for collector in collectors}
+        named = [(name, source) for name, source in sources.items() if source.url]
+        orders = [_order(name, source, work, secrets, contact, server) for name, source in named]
+        if orders:
+            collect(orders, patience, secrets, time, collectors)
 
 
-def _order(name: str, source: Source, work: Path, secrets: dict[str, Any], server: Gallery | None) -> Order:
+def _order(
+    name: str, source: Source, work: Path, secrets: dict[str, Any], contact: str, server: Gallery | None
+) -> Order:
     url = source.url or ""
     folder = work / f"{name}-{source_key(source)}" / "files"
-    sites = secrets
+    sites, local = secrets, ""
     site, hosts = site_of(url), hosts_of(url, source.hosts)
     if url.startswith(DEMO) and server:
         # a named instance keeps the random port out of what is stored; our own gallery needs no taking turns
-        instance = {"root": server.url, "pattern": re.escape(server.url.removeprefix("http://"))}
-        url = f"{server.url}/post?tags={url.removeprefix(DEMO)}"
+        local = server.url
+        instance = {"root": local, "pattern": re.escape(local.removeprefix("http://"))}
+        url = f"{local}/post?tags={url.removeprefix(DEMO)}"
         sites, site, hosts = {"moebooru": {"demo": instance}}, f"{DEMO}{name}", ["127.0.0.1"]
     return Order(
         name=name,
         url=url,
-        config=configuration(source, folder, sites),
+        config=configuration(source, contact, sites),
         folder=folder,
         site=site,
         hosts=hosts,
         limit=source.limit,
         per_hour=source.per_hour,
         per_day=source.per_day,
+        pause=_pause(source),
         respect=source.noai == "respect",
+        file_bytes=source.file_mb * 1_000_000,
+        total_bytes=int(source.total_gb * 1e9),
+        local=local,
+        cookies=cookies_of(source, sites),
+        agent=user_agent(contact),
     )
+
+
+def _pause(source: Source) -> tuple[float, float]:
+    least, _, most = (source.pause or "0").partition("-")
+    return float(least), float(most or least)
 
 
 def source_key(source: Source) -> str:
     """Key of what a source fetched: what decides it, not how much of it or how fast."""
     drawn = (source.url or "").startswith(DEMO)
-    return files.key_of(source.url, source.options, code.key_of_modules(gallery.__name__) if drawn else None)
+    drawing = code.key_of_modules(gallery.__name__) if drawn else None
+    return files.key_of(JOURNAL, source.url, source.options, drawing)
 
 
 def _rows(collector: Collector, source: Source) -> list[Row]:
@@ -251,21 +295,21 @@ def _rows(collector: Collector, source: Source) -> list[Row]:
     journal = collector.journal
     rows = []
     for name in sorted(journal.wanted(source.limit)):
-        row = journal.rows[name] | {"gallery_dl": journal.versions.get(name, ""), "path": collector.files.get(name)}
+        item, known = journal.item(name), journal.entries[name]
+        row = item["row"] | {"gallery_dl": known.version, "path": collector.files.get(name)}
         if row["path"] is None:
-            kind = journal.failures.get(name, ("not tried", 0))[0]
-            failed = f"{FAILED}: {kind}" if kind else FAILED
-            row["reason"] = OPTED_OUT if name in journal.refused else failed
+            failed = f"{FAILED}: {collector.failure(name) or 'not tried'}"
+            row["reason"] = OPTED_OUT if known.refused else FULL if collector.full() else failed
+        else:
+            row |= {"file_url": known.address, "rendition": rendition(known.address, item)}
         row["licence"] = row["licence"] or source.licence or ""
-        for key in ("page_url", "file_url"):
-            row[key] = re.sub(r"http://127\.0\.0\.1:\d+/", DEMO, row[key])
         rows.append(row)
     return rows
 
 
 def _report(collectors: list[Collector], definition: Path) -> str:
     """What each source has, what is missing and when to go on; one line per source."""
-    now = time.time()
+    now = max((c.clock.now() for c in collectors), default=0.0)
     lines = [f"scrape: {definition}: not complete, nothing is lost"]
     moments = []
     for c in collectors:
@@ -273,15 +317,16 @@ def _report(collectors: list[Collector], definition: Path) -> str:
         if c.finished():
             lines.append(f"  {have}, complete")
             continue
-        moment = c.due(now)
+        moment = c.opens(now)
         moments.append(moment)
         kinds = manifest.count(kind or "not tried yet" for kind in c.missing().values())
         missing = [f"{count} {kind}" for kind, count in kinds.items()]
         missing += [] if c.through() else ["the list was not read to its end"]
         why = f" ({c.why(now)})" if c.why(now) else ""
         lines.append(f"  {have}; missing: {', '.join(missing)}{why}; go on after {clock(moment)}")
+    begin = clock(min(moments, default=now))
     lines.append(
-        f"The same command goes on, from {clock(min(moments))}; SEMIREAL_SCRAPE_ACCEPT={ACCEPT_ALL} (or names of "
-        "sources) takes what is here"
+        f"The same command goes on, from {begin}; SEMIREAL_SCRAPE_ACCEPT={ACCEPT_ALL} (or names of sources) takes what "
+        "is here"
     )
     return "\n".join(lines)

@@ -37,10 +37,16 @@ class Source:
     """marks against use for training: leave such images out, or not"""
     hosts: str | None = param()
     """further hosts that the site keeps its files on, separated by spaces"""
+    file_mb: int = param(low=1)
+    """a larger file is left, in millions of bytes"""
+    total_gb: float = param(low=0.001)
+    """what comes after so many billions of bytes is left"""
 
 
 _DEFAULTS = dict.fromkeys(("url", "folder", "limit", "per_hour", "per_day", "pause", "licence", "options", "hosts")) | {
-    "noai": "respect"
+    "noai": "respect",
+    "file_mb": 100,
+    "total_gb": 50,
 }
 
 
