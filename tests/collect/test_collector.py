@@ -529,7 +529,7 @@ def test_the_next_download_is_due_when_one_leaves_the_window(
     collector = Collector(replace(order, **budgets), HASTY, None)
     collector.journal.begun += [50, 100, 200, 300, 400]
     assert collector.due(500) == due
-    collector._file_at = 200_000
+    collector._at = 200_000
     assert collector.due(500) == 200_000
 
 
@@ -689,7 +689,8 @@ def test_twenty_kills_lose_nothing_and_fetch_nothing_twice(work_root: Path) -> N
         assert len(manifest.read_kept(work_root / f"out{scraper.runs}")) == 200
         sent = files_of(faults)
         # what was stored is not sent again; only what was under way at a kill may be, one image per source
-        assert all(sent[name] == count for name, count in sent_when_stored.items())
+        # (and one that is known to be good is asked for where a site's fault has to be told from a file's)
+        assert sum(sent[name] != count for name, count in sent_when_stored.items()) <= 6
         assert sum(sent.values()) - 200 <= 2 * 20
 
 

@@ -25,6 +25,7 @@ from PIL import Image
 from conftest import ROOT, texture
 from semireal import manifest
 from semireal.collect import gallerydl, scrape
+from semireal.collect.gallerydl import hosts_of
 from semireal.collect.health import Patience
 from semireal.collect.source import load_sources
 from semireal.errors import Unfinished, UserError
@@ -97,6 +98,21 @@ def test_every_url_has_its_extractor_and_every_option_is_in_the_manual(
     assert list(source["options"]) == [found[0]]
     for name in options(source["options"][found[0]]):
         assert f"extractor.{DOCUMENTED_AS.get(found[0], found[0])}.{name}" in documented
+
+
+def test_gallery_dl_knows_the_sites_that_the_manual_adds(tmp_path: Path) -> None:
+    text = (ROOT / "docs/collecting.md").read_text()
+    blocks = re.findall(r"(?s)```yaml\n(.*?)```", text)
+    definition = tmp_path / "definition.yaml"
+    definition.write_text("".join(blocks))
+    urls = {name: source.url for name, source in load_sources(definition).items()}
+    code = (
+        "import sys\nfrom gallery_dl import extractor\n"
+        "print(*[extractor.find(url).basecategory for url in sys.argv[1:]])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *map(str, urls.values())], capture_output=True, text=True)
+    assert dict(zip(urls, done.stdout.split(), strict=True)) == {"wiki": "wikimedia", "booru": "shimmie2"}, done.stderr
+    assert hosts_of(urls["wiki"] or "") == ["wiki.example.org"]
 
 
 def test_the_example_of_secrets_has_options_of_the_manual(documented: set[str]) -> None:

@@ -133,8 +133,8 @@ class Collector:
         self.journal = Journal.load(order.folder.parent / "journal.jsonl")
         self.site: Site | None = None
         self.list_health = Health(patience)
-        self.files: dict[str, Path] = {}
-        self.bytes = 0
+        self.here = self.bytes = 0  # files, and what they take
+        self._last = ""  # the newest file
         self.new: deque[str] = deque()  # files that were not tried
         self.again: dict[str, float] = {}  # that failed, and when to try again
         self.aside: deque[str] = deque()  # that take long
@@ -146,13 +146,14 @@ class Collector:
         self.child: Child | None = None
         self.held: Turn | File | Ill | None = None  # what gallery-dl waits to be answered
         self._heard = time.monotonic()
-        self._file_at = 0.0  # the next one, after a pause
+        self._at = 0.0  # when the pause is over
         self._seen: set[str] = set()  # names of the list that is being read
         self._repeats = self._marked = 0  # in a row
         self._turns = self._furthest = 0  # requests of gallery-dl for the list: of this reading, of the longest one
         self._read_again = False  # in this run
         self._ask_robots = order.respect and not order.local
         self.session = requests.Session()
+        self.session.auth = download.no_password
         if order.cookies is not None:
             self.session.cookies.update(order.cookies)
         self._look()
@@ -160,24 +161,19 @@ class Collector:
     def _look(self) -> None:
         """Take in what is in the folder, and what is left to do."""
         journal, respect = self.journal, self.order.respect
-        here = {
-            path.name: path for path in self.order.folder.iterdir() if path.suffix not in (download.PARTIAL, ".json")
-        }
+        here = {path.name: path for path in self.order.folder.iterdir() if not path.name.endswith(download.NOT_WHOLE)}
         for known in journal.entries.values():
             if not respect:
                 journal.count += known.listed and known.refused
                 known.refused = known.marked = False
             if known.file and known.file not in here:
                 known.file = ""  # someone removed it
-        by_stem = {path.stem: path for path in here.values() if path.stat().st_size}
-        for name, path in by_stem.items():
-            known_entry = journal.entries.get(name)
-            if known_entry is None or known_entry.refused:
-                continue
-            if not known_entry.file:  # the machine stopped before this was written down
-                self._done(name, path, journal.item(name)["addresses"][0])
-            self.files[name] = path
-            self.bytes += path.stat().st_size
+        for path in here.values():
+            name, size = path.stem, path.stat().st_size
+            if size and name in journal.entries and not journal.entries[name].refused:
+                if not journal.entries[name].file:  # the machine stopped before this was written down
+                    self._done(name, path, journal.item(name)["addresses"][0])
+                self.here, self.bytes, self._last = self.here + 1, self.bytes + size, name
         for name in journal.wanted(self.order.limit):
             known_entry = journal.entries[name]
             if not self._missing(name):
@@ -188,6 +184,11 @@ class Collector:
                 self.again[name] = 0
             else:
                 self.new.append(name)
+
+    def path(self, name: str) -> Path | None:
+        """Where a file is, None if it is not here."""
+        known = self.journal.entries.get(name)
+        return self.order.folder / known.file if known is not None and known.file else None
 
     # -- what is left to do
 
@@ -221,7 +222,7 @@ class Collector:
 
     def due(self, now: float) -> float:
         """When the next download may begin, s since 1970, within the budgets and after the pause."""
-        moment, begun = max(now, self._file_at), self.journal.begun
+        moment, begun = max(now, self._at), self.journal.begun
         for most, span in ((self.order.per_hour, HOUR_S), (self.order.per_day, DAY_S)):
             if most is not None and len(begun) >= most:
                 moment = max(moment, begun[-most] + span)
@@ -261,7 +262,7 @@ class Collector:
 
     def offers(self, now: float) -> list[Offer]:
         """What could be done at the site, each with the moment from which on."""
-        if self.stopped or self.refused or self.full():
+        if self.refused or self.full():
             return []
         if self._ask_robots and not self.finished():
             return [Offer(ROBOTS, now, self.list_health, self._robots)]
@@ -270,8 +271,8 @@ class Collector:
         files, fetch_at = self.site.health, self.due(now)
         if self.new:
             found.append(Offer(FIRST_TRY, fetch_at, files, lambda: self._fetch(self.new.popleft())))
-        if not self.through():
-            found.append(Offer(LIST, now, self.list_health, self._list))
+        if not self.through() and not self.stopped:
+            found.append(Offer(LIST, self._list_at(now), self.list_health, self._list))
         if self.aside and not self.new:
             found.append(Offer(ASIDE, fetch_at, files, lambda: self._fetch(self.aside.popleft())))
         if self.again:
@@ -284,6 +285,10 @@ class Collector:
             found.append(Offer(LIST, now, self.list_health, self._list_again))
         return found
 
+    def _list_at(self, now: float) -> float:
+        """When the list may go on: a request keeps the pause, what is read of a page does not."""
+        return max(now, self._at) if isinstance(self.held, Turn | Ill) else now
+
     def _retry(self, name: str) -> None:
         del self.again[name]
         self._fetch(name)
@@ -294,6 +299,7 @@ class Collector:
         many = len(self.stale) >= WORTH * journal.count
         cheap = journal.listed and journal.requests <= WORTH * journal.count + 2
         if self._read_again or not (many or cheap):
+            self._read_again = True  # what is blamed now is not looked for again
             stale, self.stale = sorted(self.stale), set()
             for name in stale:
                 self.blame(name)
@@ -322,8 +328,14 @@ class Collector:
             log = self.order.folder.parent / "gallery-dl.log"
             self.child = Child(self.order.url, self.order.config, self.order.hosts, self.secrets, log)
             return
+        if isinstance(self.held, Turn | Ill):
+            self._pause()
         self.held = None
         self.child.answer(gallerydl.GO)
+
+    def _pause(self) -> None:
+        """The next request waits."""
+        self._at = self.clock.now() + random.uniform(*self.order.pause)
 
     def _list_again(self) -> None:
         """Read the list anew for addresses that have changed, once in a run."""
@@ -463,8 +475,8 @@ class Collector:
         assert self.site is not None
         self.suspects.discard(name)
         item, site = self.journal.item(name), self.site
-        other = site.files.get(name)
-        if other is not None and other.is_file():
+        other = next((path for c in site.collectors if (path := c.path(name))), None)
+        if other is not None:
             path = self.order.folder / f"{name}{other.suffix}"
             shutil.copyfile(other, path.with_suffix(download.PARTIAL))
             path.with_suffix(download.PARTIAL).replace(path)
@@ -489,7 +501,7 @@ class Collector:
     def _fetched(self, name: str, outcome: Outcome) -> None:
         """Take in what became of a file."""
         assert self.site is not None
-        self._file_at = self.clock.now() + random.uniform(*self.order.pause)
+        self._pause()
         if isinstance(outcome, Failure):
             self.kinds[name] = outcome.kind
         match outcome:
@@ -507,11 +519,9 @@ class Collector:
                 self.aside.append(name)
             case Failure(failures.DISK):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.order.folder))
-            case Failure(kind) if kind in failures.SITE and not self._changed(name, kind):
+            case Failure(kind) if kind in failures.SITE:
                 self.suspects.add(name)
                 self.site.ill_file(outcome, self, name)
-            case Failure(kind) if self._changed(name, kind):
-                self.stale.add(name)
             case Failure():
                 self.blame(name)
 
@@ -530,6 +540,9 @@ class Collector:
     def blame(self, name: str) -> None:
         """A try of this file has failed, by its own fault."""
         self.suspects.discard(name)
+        if self._changed(name, self.kinds[name]):
+            self.stale.add(name)
+            return
         self.journal.add("failed", name, kind=self.kinds[name])
         if self._missing(name):
             self.again[name] = self.clock.now() + self.patience.wait(self.journal.entries[name].tries)
@@ -538,11 +551,10 @@ class Collector:
 
     def known_good(self) -> tuple["Collector", Callable[[], Failure | None]] | None:
         """A question that a site which is well answers: for a file that came from there."""
-        name = next(reversed(self.files), None)
-        address = self.journal.entries[name].address if name else ""
-        if not name or not address:
+        known = self.journal.entries.get(self._last)
+        if known is None or not known.address:
             return None
-        headers, real = self.journal.item(name)["headers"], self._real(address)
+        headers, real = self.journal.item(self._last)["headers"], self._real(known.address)
         return self, lambda: download.probe(real, self.order.hosts, headers, self.session)
 
     def clear(self, name: str) -> None:
@@ -553,8 +565,7 @@ class Collector:
     def _take(self, name: str, path: Path, address: str) -> None:
         assert self.site is not None
         self._done(name, path, address)
-        self.files[name] = self.site.files[name] = path
-        self.bytes += path.stat().st_size
+        self.here, self.bytes, self._last = self.here + 1, self.bytes + path.stat().st_size, name
         if self.full():
             tqdm.write(
                 f"scrape: {self.order.name}: {self.bytes / 1e9:.1f} GB are here, the rest is left", file=sys.stderr
@@ -576,11 +587,11 @@ class Collector:
             tqdm.write(text, file=sys.stderr)
 
     def _refuse(self, name: str, *, marked: bool) -> None:
+        path = self.path(name)
         if not self.journal.entries[name].refused:
             self.journal.add("refused", name, marked=marked)
-        path = self.files.pop(name, None)
         if path is not None:
-            self.bytes -= path.stat().st_size
+            self.here, self.bytes = self.here - 1, self.bytes - path.stat().st_size
             path.unlink()
 
     def end(self, grace_s: float = GRACE_S) -> None:

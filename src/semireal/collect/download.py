@@ -27,9 +27,11 @@ from semireal.collect.listing import marked
 TIMEOUT_S = 60  # of silence
 REDIRECTS = 5
 CHUNK = 1 << 16
-KINDS = ("image/", "application/octet-stream", "binary/octet-stream")  # media types that may be a picture
+NO_PICTURES = ("video/", "audio/", "font/", "application/")  # media types
+UNKNOWN = "application/octet-stream"  # is any of them
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
 PARTIAL = ".part"
+NOT_WHOLE = (PARTIAL, f"{PARTIAL}.json")  # ends of names: half a file, and what is known about it
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,10 @@ def _fetch(wanted: Wanted, address: str, session: requests.Session, stop: thread
         if wanted.respect and marked(response.headers.get("X-Robots-Tag")):
             forget(part)
             return Fetched(None, address)
-        if response.status_code != 206 or not _continues(response, start):
+        if response.status_code == 206 and not _continues(response, start):
+            forget(part)
+            return Failure(failures.BROKEN, "another part than was asked for")
+        if response.status_code != 206:
             start = 0
         _remember(part, address, response)
         began = time.monotonic()
@@ -162,7 +167,7 @@ def _unwanted(response: requests.Response, limits: Limits) -> Failure | None:
     media_type = response.headers.get("Content-Type", "image/").partition(";")[0].strip().lower()
     if media_type.startswith("text/html"):
         return Failure(failures.PAGE, "")
-    if not media_type.startswith(KINDS):
+    if media_type.startswith(NO_PICTURES) and media_type != UNKNOWN:
         return Failure(failures.TYPE, media_type)
     size = response.headers.get("Content-Length", "")
     if size.isdigit() and int(size) > limits.bytes:
@@ -208,6 +213,11 @@ def _finish(wanted: Wanted, part: Path, address: str, response: requests.Respons
     part.replace(path)
     forget(part)
     return Fetched(path, address)
+
+
+def no_password(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """What requests would do about a password: nothing, so that none of ~/.netrc goes anywhere."""
+    return request
 
 
 def forget(part: Path) -> None:

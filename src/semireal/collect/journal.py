@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ class Journal:
                 del self.begun[: next((n for n, at in enumerate(self.begun) if at > event["at"] - DAY_S), 0)]
             case "done":
                 known = self.entries[name]
-                known.file, known.address, known.version = event["file"], event["address"], event["version"]
+                known.file, known.address, known.version = event["file"], event["address"], sys.intern(event["version"])
                 known.failure, known.tries, known.spent_s = "", 0, 0
             case "failed":
                 known = self.entries[name]

@@ -46,7 +46,9 @@ def asked(url: str, headers: dict[str, str], session: requests.Session) -> bool:
         return False
     try:
         sent = headers | {"Accept-Encoding": "identity"}
-        response = session.get(f"{found[0]}/robots.txt", headers=sent, stream=True, timeout=TIMEOUT_S)
+        response = session.get(
+            f"{found[0]}/robots.txt", headers=sent, stream=True, allow_redirects=False, timeout=TIMEOUT_S
+        )
         with response:
             text = response.raw.read(MOST_BYTES, decode_content=False) if response.status_code == 200 else b""
     except (requests.RequestException, urllib3.exceptions.HTTPError):

@@ -296,7 +296,7 @@ def _rows(collector: Collector, source: Source) -> list[Row]:
     rows = []
     for name in sorted(journal.wanted(source.limit)):
         item, known = journal.item(name), journal.entries[name]
-        row = item["row"] | {"gallery_dl": known.version, "path": collector.files.get(name)}
+        row = item["row"] | {"gallery_dl": known.version, "path": collector.path(name)}
         if row["path"] is None:
             failed = f"{FAILED}: {collector.failure(name) or 'not tried'}"
             row["reason"] = OPTED_OUT if known.refused else FULL if collector.full() else failed
@@ -313,7 +313,7 @@ def _report(collectors: list[Collector], definition: Path) -> str:
     lines = [f"scrape: {definition}: not complete, nothing is lost"]
     moments = []
     for c in collectors:
-        have = f"{c.order.name}: {len(c.files)} images"
+        have = f"{c.order.name}: {c.here} images"
         if c.finished():
             lines.append(f"  {have}, complete")
             continue

@@ -9,10 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -34,7 +33,6 @@ class Site:
     patience: Patience
     clock: Clock
     fetcher: Fetcher
-    files: dict[str, Path] = field(default_factory=dict)  # of all its sources, by name
 
     def __post_init__(self) -> None:
         self.health = Health(self.patience)  # of its files
@@ -44,7 +42,6 @@ class Site:
         self._suspects: list[tuple[Collector, str]] = []
         for collector in self.collectors:
             collector.site = self
-            self.files |= collector.files
 
     def start(self, work: Callable[[Any], Any], end: Callable[[Any], None]) -> None:
         """Do something at the site in its thread; `end` takes the outcome."""
@@ -198,7 +195,7 @@ class _Progress:
         self._bar.close()
 
     def _count(self) -> int:
-        return sum(len(c.files) for c in self._collectors)
+        return sum(c.here for c in self._collectors)
 
     def show(self) -> None:
         """Bring the bar up to date; tell once about each wait of more than a few seconds."""

@@ -1,0 +1,179 @@
+"""One file: resumed only where the bytes that are here are surely its own, refused before it comes, checked after."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semireal.collect import download, failures
+from semireal.collect.download import Fetched, Limits, Wanted
+
+BODY = bytes(range(256)) * 40
+
+
+class Site:
+    """Answers as it is told, and notes the headers that it is sent."""
+
+    def __init__(self) -> None:
+        self.status, self.headers, self.body = 200, {"Content-Type": "image/png"}, BODY
+        self.sent: list[dict[str, str]] = []
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.sent.append(dict(self.headers.items()))
+                self.send_response(site.status)
+                for key, value in ({"Content-Length": str(len(site.body))} | site.headers).items():
+                    self.send_header(key, value)
+                self.end_headers()
+                self.wfile.write(site.body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/x.png"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    found = Site()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+@pytest.fixture
+def wanted(site: Site, tmp_path: Path) -> Wanted:
+    return Wanted("x", (site.url,), {"User-Agent": "me"}, {}, ["127.0.0.1"], tmp_path, Limits(1_000_000))
+
+
+def fetch(wanted: Wanted) -> Any:
+    return download.fetch(wanted, requests.Session(), threading.Event())
+
+
+def half(site: Site, wanted: Wanted, version: str = '"1"') -> None:
+    """Fetch half of the file, as a site does that breaks off."""
+    site.headers |= {"Content-Length": str(len(BODY))} | ({"ETag": version} if version else {})
+    site.body = BODY[:3000]
+    assert fetch(wanted).kind == failures.BROKEN
+    assert (wanted.folder / "x.part").stat().st_size == 3000
+    del site.headers["Content-Length"]
+    site.body = BODY
+
+
+def rest(site: Site) -> None:
+    site.status, site.body = 206, BODY[3000:]
+    site.headers["Content-Range"] = f"bytes 3000-{len(BODY) - 1}/{len(BODY)}"
+
+
+def test_what_broke_off_goes_on_where_it_was(site: Site, wanted: Wanted) -> None:
+    half(site, wanted)
+    rest(site)
+    assert fetch(wanted) == Fetched(wanted.folder / "x.png", site.url)
+    assert (site.sent[-1]["Range"], site.sent[-1]["If-Range"]) == ("bytes=3000-", '"1"')
+    assert [path.name for path in wanted.folder.iterdir()] == ["x.png"]
+    assert (wanted.folder / "x.png").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("version", ["", 'W/"1"'])
+def test_without_a_version_or_a_hash_it_begins_anew(site: Site, wanted: Wanted, version: str) -> None:
+    half(site, wanted, version)
+    assert isinstance(fetch(wanted), Fetched)
+    assert "Range" not in site.sent[-1]
+    assert (wanted.folder / "x.png").read_bytes() == BODY
+
+
+def test_a_site_that_sends_it_all_again_is_believed(site: Site, wanted: Wanted) -> None:
+    half(site, wanted)
+    assert isinstance(fetch(wanted), Fetched)
+    assert (wanted.folder / "x.png").read_bytes() == BODY
+
+
+def test_another_part_than_was_asked_for_is_not_appended(site: Site, wanted: Wanted) -> None:
+    half(site, wanted)
+    rest(site)
+    site.headers["Content-Range"] = f"bytes 2000-{len(BODY) - 1}/{len(BODY)}"
+    assert fetch(wanted).kind == failures.BROKEN
+    assert not list(wanted.folder.iterdir())
+
+
+def test_a_part_that_does_not_fit_any_more_is_dropped(site: Site, wanted: Wanted) -> None:
+    half(site, wanted)
+    site.status = 416
+    assert fetch(wanted).kind == failures.BROKEN
+    assert not list(wanted.folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha1", "sha256"])
+def test_the_hash_that_the_site_states_is_checked(site: Site, wanted: Wanted, kind: str) -> None:
+    right, wrong = hashlib.new(kind, BODY).hexdigest(), hashlib.new(kind, b"x").hexdigest()
+    assert fetch(replace(wanted, hashes={kind: wrong})).kind == failures.WRONG
+    assert not list(wanted.folder.iterdir())
+    assert isinstance(fetch(replace(wanted, hashes={kind: right})), Fetched)
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({"Content-Type": "text/html; charset=utf-8"}, failures.PAGE),
+        ({"Content-Type": "video/mp4"}, failures.TYPE),
+        ({"Content-Type": "application/pdf"}, failures.TYPE),
+        ({"Content-Length": str(5 << 30)}, failures.LONG),
+    ],
+)
+def test_what_is_not_wanted_is_not_fetched(site: Site, wanted: Wanted, headers: dict[str, str], kind: str) -> None:
+    site.headers |= headers
+    assert fetch(wanted).kind == kind
+    assert not list(wanted.folder.iterdir())
+
+
+@pytest.mark.parametrize("media_type", ["image/png", "application/octet-stream", "text/plain", "IMAGE/JPEG"])
+def test_any_media_type_that_may_be_a_picture_is_fetched(site: Site, wanted: Wanted, media_type: str) -> None:
+    site.headers["Content-Type"] = media_type
+    assert isinstance(fetch(wanted), Fetched)
+
+
+def test_a_mark_against_training_is_heeded_before_the_file_comes(site: Site, wanted: Wanted) -> None:
+    site.headers["X-Robots-Tag"] = "noai, noimageai"
+    assert fetch(wanted) == Fetched(None, site.url)
+    assert not list(wanted.folder.iterdir())
+    assert isinstance(fetch(replace(wanted, respect=False)), Fetched)
+
+
+def test_no_password_of_netrc_is_sent(site: Site, wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = wanted.folder / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret")
+    monkeypatch.setenv("NETRC", str(netrc))
+    session = requests.Session()
+    session.auth = download.no_password
+    download.fetch(wanted, session, threading.Event())
+    assert "Authorization" not in site.sent[-1]
+
+
+@given(st.text(max_size=30))
+def test_any_retry_after_is_a_number_of_seconds(text: str) -> None:
+    assert download.seconds(text, 1e9) >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("900", 900),
+        (" 5 ", 5),
+        ("Sun, 09 Sep 2001 01:46:50 GMT", 10),
+        ("Sun, 09 Sep 2001 01:46:30 GMT", 0),
+        ("soon", 0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, expected: float) -> None:
+    assert download.seconds(text, 1_000_000_000) == expected
