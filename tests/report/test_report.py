@@ -255,8 +255,14 @@ def test_main_measures_are_those_of_the_training_mixture(tmp_path: Path) -> None
     assert [[cell and cell["value"] for cell in line.cells] for line in lines] == [
         *([0.1, 0.9], [0.3, None], [0.4, None], [2.0, None], [0.6, None])
     ]
-    about = ["", "against the photos", "against the portraits", "a perfect generator", "photo and portrait"]
+    about = ["", "against the photos", "against the portraits"]
+    about += ["of a perfect generator of as many images", "photo and portrait"]
     assert [line.about for line in lines] == about
+    # no two rows of the page are called the same
+    rows += [measure("precision", 0.2, against=against) for against in ("dataset, also mirrored", "real halves")]
+    save_json(folder / "results/evaluation/evaluation.json", {"measures": rows})
+    lines = tables.measures([workspace(folder)])
+    assert len({(line.name, line.about) for line in lines}) == len(lines)
 
 
 def test_pairs_say_what_was_found_between_them(tmp_path: Path) -> None:

@@ -37,7 +37,14 @@ CARDS = (
 )
 PAIRS = 10  # as in closest_pairs.png
 STAND_INS = {"kid": "distance", "fid": "frechet"}
-AGAINST = {"dataset": "", "photo": "against the photos", "portrait": "against the portraits"}
+AGAINST = {
+    "dataset": "",
+    "photo": "against the photos",
+    "portrait": "against the portraits",
+    "dataset, also mirrored": "against the training images and their mirror images",
+    "real halves": "of two halves of the training images",
+    "a perfect generator": "of a perfect generator of as many images",
+}
 
 
 @dataclass(frozen=True)
