@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from conftest import texture
-from semireal import images, tensors, workers
+from semireal import formats, images, tensors, workers
 from semireal.collect.gallery import faces as gallery
 
 
@@ -193,6 +193,45 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path, begin: bytes, name:
     assert images.problem(tmp_path / "x.jpg") == f"format not supported: {name}"
     with pytest.raises(images.ImageError, match=re.escape(f"format not supported: {name}")):
         images.load_rgb(tmp_path / "x.jpg")
+
+
+def test_a_picture_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow starts Ghostscript for PostScript, also under another name."""
+    started = tmp_path / "started"
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {started}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    path = tmp_path / "eps.jpg"
+    Image.fromarray(gradient()).save(path, "EPS")
+    with pytest.raises(images.ImageError, match=r"format not supported: PostScript \(EPS\)"):
+        images.load_rgb(path)
+    path.write_bytes(path.read_bytes().replace(b"%!PS", b" %!PS", 1))
+    with pytest.raises(images.ImageError):
+        images.load_rgb(path)
+    assert images.problem(path)
+    assert not started.exists()
+    with suppress(Exception):
+        Image.open(io.BytesIO(path.read_bytes()[1:])).load()
+    assert started.exists()  # it would have been
+
+
+def test_formats_that_nobody_wants_are_not_opened(tmp_path: Path) -> None:
+    Image.init()
+    wanted = 0
+    for name in Image.SAVE:
+        path = tmp_path / "x.jpg"
+        with suppress(Exception):
+            Image.fromarray(gradient()).save(path, name)
+            opened = Image.open(path).format
+            if opened in formats.READ:
+                wanted += 1
+                assert images.load_rgb(path).shape == (32, 48, 3)
+            else:
+                with pytest.raises(images.ImageError):
+                    images.load_rgb(path)
+    assert wanted > 5
 
 
 def test_photos_of_phones_are_read(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HEIC = "HEIC"
+POSTSCRIPT = "PostScript (EPS)"
+# What Pillow may read, by its names: pictures, and nothing that is a program (it would start Ghostscript for an EPS)
+READ = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
 HEAD = 512  # bytes that `unsupported` looks at
 
 # What else of a PNG decides how its picture looks; its texts, times and sizes on paper do not
@@ -28,6 +31,8 @@ _BEGINS = {
     b"gimp xcf": "GIMP (XCF)",
     b"CSFCHUNK": "Clip Studio Paint",
     b"%PDF": "PDF",
+    b"%!PS": POSTSCRIPT,
+    b"\xc5\xd0\xd3\xc6": POSTSCRIPT,
     b"\x1aE\xdf\xa3": "video (Matroska, WebM)",
     b"PK\x03\x04": "archive (ZIP)",
     b"Rar!": "archive (RAR)",

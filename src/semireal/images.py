@@ -70,15 +70,21 @@ def _opened(path: Path) -> Image.Image:
     try:
         if head.startswith(formats.PNG):
             data, profile = formats.bare_png(path.read_bytes())
-            img = Image.open(io.BytesIO(data))
+            img = Image.open(io.BytesIO(data), formats=["PNG"])
             img.info["icc_profile"] = profile
             return img
-        return Image.open(path)
+        return Image.open(path, formats=_read())
     except Image.DecompressionBombError as error:  # Pillow's own limit, above ours
         raise ImageError(TOO_LARGE) from error
     except Exception as error:
         # Pillow's parsers raise almost anything on hostile bytes; whatever it is, this is no picture for us
         raise ImageError(f"{UNSUPPORTED}: {name}" if name else "not an image") from error
+
+
+def _read() -> list[str]:
+    """The formats that may be read, of those that this Pillow knows."""
+    Image.init()
+    return [name for name in formats.READ if name in Image.OPEN]
 
 
 def _learn_heic() -> None:
@@ -94,7 +100,9 @@ def _without_end(data: bytes, pixels: int) -> Pixels:
     if not formats.has_all_scans(data):
         raise ImageError("damaged file")
     try:
-        first, second = (_upright(Image.open(io.BytesIO(whole))) for whole in formats.endings(data, pixels))
+        first, second = (
+            _upright(Image.open(io.BytesIO(whole), formats=["JPEG"])) for whole in formats.endings(data, pixels)
+        )
     except Exception as error:
         raise ImageError("damaged file") from error
     if (first != second).any(axis=2).mean() > MISSING:

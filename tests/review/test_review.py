@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -96,13 +97,17 @@ def path_of(folder: Path, name: str) -> Path:
     return folder / "data" / ("raw/demo/geralt" if name == "raw" else name)
 
 
+TOKENS: dict[int, str] = {}  # by port
+
+
 @contextmanager
 def serving(stage: Path = DATASET) -> Iterator[int]:
     """The application on a free port, in a thread."""
     listening = socket.create_server(("127.0.0.1", 0))
     port: int = listening.getsockname()[1]
     loop = asyncio.new_event_loop()
-    runner = web.AppRunner(server.make_app(stage, port), access_log=None, shutdown_timeout=0.1)
+    TOKENS[port] = secrets.token_urlsafe(32)
+    runner = web.AppRunner(server.make_app(stage, port, TOKENS[port]), access_log=None, shutdown_timeout=0.1)
     loop.run_until_complete(runner.setup())
     loop.run_until_complete(web.SockSite(runner, listening).start())
     thread = threading.Thread(target=loop.run_forever)
@@ -127,7 +132,7 @@ def ask(
     port: int, method: str, url: str, body: Any = None, headers: dict[str, str] | None = None
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
     """One request, as the page makes it unless `headers` say otherwise; "" takes a header away."""
-    own = {"Host": f"127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin"}
+    own = {"Host": f"127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin", "Cookie": f"semireal-{port}={TOKENS[port]}"}
     if method == "POST":
         own |= {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -241,6 +246,25 @@ def test_other_hosts_are_refused(port: int, host: str) -> None:
 
 def test_no_host_is_refused(port: int) -> None:
     assert statuses(port, {"Host": ""}) <= {400, 403}
+
+
+@pytest.mark.parametrize("sent", ["", "semireal-{port}=", "semireal-{port}=wrong", "semireal-1={token}", "{token}"])
+def test_who_has_no_token_sees_and_decides_nothing(port: int, sent: str) -> None:
+    """Another user of the machine can send any header, but does not know the token."""
+    assert statuses(port, {"Cookie": sent.format(port=port, token=TOKENS[port])}) == {403}
+    assert ask(port, "GET", "/?token=wrong", headers={"Cookie": ""})[0] == 403
+    assert not FILE.exists()
+
+
+def test_the_address_that_is_printed_opens_the_page(port: int) -> None:
+    status, _, headers = ask(port, "GET", f"/?token={TOKENS[port]}", headers={"Cookie": ""})
+    assert (status, headers["Location"]) == (303, "/")
+    given = headers["Set-Cookie"]
+    assert given.startswith(f"semireal-{port}={TOKENS[port]};")
+    assert "HttpOnly" in given
+    assert "SameSite=Strict" in given
+    assert ask(port, "GET", "/", headers={"Cookie": given.partition(";")[0]})[0] == 200
+    assert ask(port, "GET", f"/images?token={TOKENS[port]}", headers={"Cookie": ""})[0] == 403  # nowhere else
 
 
 def test_localhost_is_the_same(port: int) -> None:
@@ -476,8 +500,9 @@ def process(folder: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         line = running.stderr.readline()
-        found = re.match(r"http://127\.0\.0\.1:(\d+)/ shows data/dataset", line)
+        found = re.match(r"http://127\.0\.0\.1:(\d+)/\?token=(\S{43}) shows data/dataset", line)
         assert found, line + running.stderr.read()
+        TOKENS[int(found[1])] = found[2]
         try:
             yield int(found[1]), running
         finally:
@@ -517,7 +542,7 @@ def test_killed_in_the_middle_loses_nothing_that_was_answered(work_root: Path) -
 def test_without_data_one_line_says_what_to_do(work_root: Path) -> None:
     (work_root / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     with pytest.raises(UserError, match=r"data/dataset/manifest\.csv: not found. Run `dvc repro`"):
-        server.make_app(DATASET, 1)
+        server.make_app(DATASET, 1, "")
 
 
 # --- in the browser
@@ -591,7 +616,7 @@ class Browser:
 def browser(work_root: Path, chromium: webdriver.Chrome) -> Iterator[Browser]:
     make_data(work_root, MANY)
     with serving() as port:
-        yield Browser(chromium, f"http://127.0.0.1:{port}/")
+        yield Browser(chromium, f"http://127.0.0.1:{port}/?token={TOKENS[port]}")
     assert log_of(chromium) == []  # no error, and nothing that the policy blocked
 
 

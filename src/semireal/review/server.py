@@ -2,12 +2,15 @@
 
 No path comes from a request: images are looked up by id. Every request must name the loopback address as its host
 (against DNS rebinding) and may not come from another site; a request that changes something must carry the page's
-own origin.
+own origin. Other users of the machine are kept out by a token that each start makes anew: it is in the address that is
+printed and opened, and then in a cookie.
 """
 
 import asyncio
+import hmac
 import io
 import json
+import secrets
 import socket
 import threading
 import webbrowser
@@ -126,8 +129,8 @@ def _changed(before: Decision, action: str, reason: str) -> Decision:
     return Decision(action, before.domain, reason)
 
 
-def make_app(folder: Path, port: int) -> web.Application:
-    """The application that shows `folder` and believes itself to be on 127.0.0.1:`port`.
+def make_app(folder: Path, port: int, token: str) -> web.Application:
+    """The application that shows `folder` and believes itself to be on 127.0.0.1:`port`, for whoever has the token.
 
     Raises UserError if the stage has no manifest.
     """
@@ -165,7 +168,7 @@ def make_app(folder: Path, port: int) -> web.Application:
 
         return handle
 
-    app = web.Application(middlewares=[_guard(port)], client_max_size=MOST_BYTES)
+    app = web.Application(middlewares=[_guard(port, token)], client_max_size=MOST_BYTES)
     for url, (name, kind) in PAGE.items():
         app.router.add_get(url, _page(name, kind))
     app.router.add_get("/images", load)
@@ -184,10 +187,18 @@ def _page(name: str, kind: str) -> Handler:
     return handle
 
 
-def _guard(port: int) -> Any:
+def cookie(port: int) -> str:
+    """Name of the cookie with the token: cookies of a host are shared by all its ports."""
+    return f"semireal-{port}"
+
+
+def _guard(port: int, token: str) -> Any:
     """Middleware: refuse strangers, turn a user's mistake into one line, add the headers."""
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
     origins = {f"http://{host}" for host in hosts}
+
+    def known(given: str | None) -> bool:
+        return given is not None and hmac.compare_digest(given.encode(errors="replace"), token.encode())
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -200,7 +211,13 @@ def _guard(port: int) -> Any:
                 raise web.HTTPForbidden(text=f"not from another site; open http://127.0.0.1:{port}/ yourself")
             if request.method not in ("GET", "HEAD") and request.headers.get("Origin") not in origins:
                 raise web.HTTPForbidden(text="changes only from the page itself")
-            answer = await handler(request)
+            if known(request.query.get("token")) and request.path == "/":
+                answer = web.Response(status=303, headers={"Location": "/"})
+                answer.set_cookie(cookie(port), token, httponly=True, samesite="Strict", path="/")
+            elif not known(request.cookies.get(cookie(port))):
+                raise web.HTTPForbidden(text="open the address that `semireal review` printed, with its token")
+            else:
+                answer = await handler(request)
         except web.HTTPException as error:
             answer = web.Response(status=error.status, text=error.text)
         except UserError as error:
@@ -229,8 +246,9 @@ def run(folder: Path | None, port: int = PORT, browser: bool = True) -> None:
     if folder not in CHAIN:
         raise UserError(f"--stage {folder}: need one of {', '.join(map(str, CHAIN))}")
     with listen(port) as listening:
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        app = make_app(folder, listening.getsockname()[1])
+        own, token = listening.getsockname()[1], secrets.token_urlsafe(32)
+        address = f"http://127.0.0.1:{own}/?token={token}"
+        app = make_app(folder, own, token)
         stage.say(f"{address} shows {folder} (Ctrl-C ends)")
         if browser:
             # in a thread: a browser of the terminal would not return; it is answered as soon as the server runs
