@@ -1,20 +1,26 @@
 """One file: resumed only where the bytes that are here are surely its own, refused before it comes, checked after."""
 
+import asyncio
 import hashlib
+import os
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
 from semireal.collect import download, failures
-from semireal.collect.download import Fetched, Limits, Wanted
+from semireal.collect.download import Fetched, Limits, SetAside, Wanted
 
 BODY = bytes(range(256)) * 40
 
@@ -177,3 +183,59 @@ def test_any_retry_after_is_a_number_of_seconds(text: str) -> None:
 )
 def test_retry_after_is_seconds_or_a_date(text: str, expected: float) -> None:
     assert download.seconds(text, 1_000_000_000) == expected
+
+
+@contextmanager
+def aiohttps_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """aiohttp's own file server, which knows Range and If-Range; its address, and the ranges it was asked for."""
+    asked: list[str] = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Any) -> Any:
+        asked.append(request.headers.get("Range", ""))
+        return await handler(request)
+
+    app = web.Application(middlewares=[note])
+    app.router.add_static("/", folder)
+    loop = asyncio.new_event_loop()
+    listening = socket.create_server(("127.0.0.1", 0))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    loop.run_until_complete(runner.setup())
+    loop.run_until_complete(web.SockSite(runner, listening).start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", asked
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_server_that_nobody_here_wrote_goes_on_or_begins_anew(tmp_path: Path, changed: bool) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    (there / "x.png").write_bytes(random_bytes(3_000_000, 1))
+    with aiohttps_server(there) as (url, asked):
+        wanted = Wanted("x", (f"{url}/x.png",), {}, {}, ["127.0.0.1"], here, Limits(10_000_000, turn_s=0))
+        assert isinstance(fetch(wanted), SetAside)
+        size = (here / "x.part").stat().st_size
+        assert 0 < size < 3_000_000
+        if changed:
+            (there / "x.png").write_bytes(random_bytes(3_000_000, 2))
+            os.utime(there / "x.png", (2e9, 2e9))
+        found = fetch(replace(wanted, limits=Limits(10_000_000)))
+        assert asked == ["", f"bytes={size}-"]
+        if changed:  # this server does not look at If-Range: the next try begins anew
+            assert found.kind == failures.BROKEN
+            found = fetch(replace(wanted, limits=Limits(10_000_000)))
+            assert asked[2:] == [""]
+        assert isinstance(found, Fetched)
+    assert (here / "x.png").read_bytes() == (there / "x.png").read_bytes()
+
+
+def random_bytes(size: int, seed: int) -> bytes:
+    return np.random.default_rng(seed).bytes(size)

@@ -114,10 +114,10 @@ def probe(address: str, hosts: list[str], headers: Mapping[str, str], session: r
 
 def _fetch(wanted: Wanted, address: str, session: requests.Session, stop: threading.Event) -> Outcome:
     part = wanted.folder / f"{wanted.name}{PARTIAL}"
-    start, condition = _resumable(part, address, wanted)
+    start, version = _resumable(part, address, wanted)
     headers = dict(wanted.headers) | {"Accept-Encoding": "identity"}
     if start:
-        headers |= {"Range": f"bytes={start}-"} | condition
+        headers |= {"Range": f"bytes={start}-"} | ({"If-Range": version} if version else {})
     response = _open(address, headers, wanted.hosts, session)
     if isinstance(response, Failure):
         return response
@@ -131,9 +131,9 @@ def _fetch(wanted: Wanted, address: str, session: requests.Session, stop: thread
         if wanted.respect and marked(response.headers.get("X-Robots-Tag")):
             forget(part)
             return Fetched(None, address)
-        if response.status_code == 206 and not _continues(response, start):
+        if response.status_code == 206 and not _continues(response, start, version):
             forget(part)
-            return Failure(failures.BROKEN, "another part than was asked for")
+            return Failure(failures.BROKEN, "another part, or of another file, than was asked for")
         if response.status_code != 206:
             start = 0
         _remember(part, address, response)
@@ -232,29 +232,34 @@ def _notes(part: Path) -> Path:
 
 def _remember(part: Path, address: str, response: requests.Response) -> None:
     """Note what the bytes are of, so that a later run adds no others to them."""
-    version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-    _notes(part).write_text(json.dumps({"place": _place(address), "version": version}))
+    _notes(part).write_text(json.dumps({"place": _place(address), "version": _version(response)}))
+
+
+def _version(response: requests.Response) -> str:
+    """What changes with the file."""
+    return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
 
 
 def _place(address: str) -> str:
     return urlsplit(address)._replace(query="").geturl()
 
 
-def _resumable(part: Path, address: str, wanted: Wanted) -> tuple[int, dict[str, str]]:
-    """How many bytes are here of this very file, and the header that says under which condition they are good."""
+def _resumable(part: Path, address: str, wanted: Wanted) -> tuple[int, str]:
+    """How many bytes are here of this very file, and of which version; 0 where that cannot be told."""
     try:
         known = json.loads(_notes(part).read_text())
         size = part.stat().st_size
     except (OSError, ValueError):
-        return 0, {}
+        return 0, ""
     version = known.get("version", "")
     if known.get("place") != _place(address) or not (wanted.hashes or version) or version.startswith("W/"):
-        return 0, {}
-    return size, {"If-Range": version} if version else {}
+        return 0, ""
+    return size, version
 
 
-def _continues(response: requests.Response, start: int) -> bool:
-    return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+def _continues(response: requests.Response, start: int, version: str) -> bool:
+    """Whether a part begins where it should, of the same version: not every server looks at If-Range (aiohttp 3.14)."""
+    return _version(response) == version and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
 
 
 class Fetcher:
