@@ -120,6 +120,23 @@ def test_a_part_that_does_not_fit_any_more_is_dropped(site: Site, wanted: Wanted
     assert not list(wanted.folder.iterdir())
 
 
+def test_a_smaller_part_than_was_asked_for_is_not_the_whole(site: Site, wanted: Wanted) -> None:
+    half(site, wanted)
+    rest(site)
+    site.body = BODY[3000:3100]
+    site.headers["Content-Range"] = f"bytes 3000-3099/{len(BODY)}"
+    assert fetch(wanted).kind == failures.BROKEN
+    assert (wanted.folder / "x.part").stat().st_size == 3100  # and it goes on from there
+
+
+@pytest.mark.parametrize("name", ["x.part", "x.json"])
+def test_a_name_that_stands_for_half_a_file_is_not_given(site: Site, wanted: Wanted, name: str) -> None:
+    site.headers["Content-Type"] = "image/avif"
+    address = site.url.replace("x.png", name)
+    assert fetch(replace(wanted, addresses=(address,))) == Fetched(wanted.folder / "x.bin", address)
+    assert (wanted.folder / "x.bin").read_bytes() == BODY
+
+
 @pytest.mark.parametrize("kind", ["md5", "sha1", "sha256"])
 def test_the_hash_that_the_site_states_is_checked(site: Site, wanted: Wanted, kind: str) -> None:
     right, wrong = hashlib.new(kind, BODY).hexdigest(), hashlib.new(kind, b"x").hexdigest()
@@ -132,6 +149,7 @@ def test_the_hash_that_the_site_states_is_checked(site: Site, wanted: Wanted, ki
     ("headers", "kind"),
     [
         ({"Content-Type": "text/html; charset=utf-8"}, failures.PAGE),
+        ({"Content-Type": "application/json"}, failures.PAGE),
         ({"Content-Type": "video/mp4"}, failures.TYPE),
         ({"Content-Type": "application/pdf"}, failures.TYPE),
         ({"Content-Length": str(5 << 30)}, failures.LONG),
@@ -151,9 +169,9 @@ def test_any_media_type_that_may_be_a_picture_is_fetched(site: Site, wanted: Wan
 
 def test_a_mark_against_training_is_heeded_before_the_file_comes(site: Site, wanted: Wanted) -> None:
     site.headers["X-Robots-Tag"] = "noai, noimageai"
-    assert fetch(wanted) == Fetched(None, site.url)
+    assert fetch(wanted) == Fetched(None, site.url, marked=True)
     assert not list(wanted.folder.iterdir())
-    assert isinstance(fetch(replace(wanted, respect=False)), Fetched)
+    assert fetch(replace(wanted, respect=False)) == Fetched(wanted.folder / "x.png", site.url, marked=True)
 
 
 def test_no_password_of_netrc_is_sent(site: Site, wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +197,9 @@ def test_any_retry_after_is_a_number_of_seconds(text: str) -> None:
         ("Sun, 09 Sep 2001 01:46:50 GMT", 10),
         ("Sun, 09 Sep 2001 01:46:30 GMT", 0),
         ("soon", 0),
+        ("\u00b2", 0),
+        ("1700000000000", download.LONGEST_WAIT_S),
+        ("9" * 400, download.LONGEST_WAIT_S),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, expected: float) -> None:

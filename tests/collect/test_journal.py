@@ -62,7 +62,9 @@ NAMES = st.sampled_from("abcdef")
 EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just("listed"), NAMES, st.sampled_from(["one", "two"])),
-        st.tuples(st.sampled_from(["begun", "done", "failed", "spent", "refused", "marked"]), NAMES, st.just("")),
+        st.tuples(
+            st.sampled_from(["begun", "done", "failed", "spent", "refused", "marked", "noted"]), NAMES, st.just("")
+        ),
         st.tuples(st.sampled_from(["end", "again", "anew", "wait"]), st.just(""), st.just("")),
     ),
     max_size=40,
@@ -90,6 +92,8 @@ def test_a_journal_that_is_written_anew_says_the_same(
             journal.listed_item(item(name, title))
         elif name and name not in journal.entries:
             continue
+        elif event == "noted":
+            journal.add("marked", name)
         elif event in ("refused", "marked") and not journal.entries[name].listed:
             continue  # what a list does not name is not refused
         elif event in ("refused", "marked"):

@@ -135,6 +135,7 @@ class Collector:
         self.list_health = Health(patience)
         self.here = self.bytes = 0  # files, and what they take
         self._last = ""  # the newest file
+        self._vanished: set[str] = set()  # files that are here and were not there when they were asked for
         self.new: deque[str] = deque()  # files that were not tried
         self.again: dict[str, float] = {}  # that failed, and when to try again
         self.aside: deque[str] = deque()  # that take long
@@ -154,6 +155,7 @@ class Collector:
         self._ask_robots = order.respect and not order.local
         self.session = requests.Session()
         self.session.auth = download.no_password
+        self.session.headers["User-Agent"] = order.agent
         if order.cookies is not None:
             self.session.cookies.update(order.cookies)
         self._look()
@@ -170,10 +172,18 @@ class Collector:
                 known.file = ""  # someone removed it
         for path in here.values():
             name, size = path.stem, path.stat().st_size
-            if size and name in journal.entries and not journal.entries[name].refused:
-                if not journal.entries[name].file:  # the machine stopped before this was written down
-                    self._done(name, path, journal.item(name)["addresses"][0])
-                self.here, self.bytes, self._last = self.here + 1, self.bytes + size, name
+            known_entry = journal.entries.get(name)
+            if known_entry is None or not size:
+                continue
+            if known_entry.refused or known_entry.marked:  # it came when marks were not to be heeded
+                journal.add("refused", name, marked=known_entry.marked)
+                path.unlink()
+                continue
+            if not known_entry.file:  # the machine stopped before this was written down
+                self._done(name, path, journal.item(name)["addresses"][0])
+            self._last = name
+            if known_entry.listed:
+                self.here, self.bytes = self.here + 1, self.bytes + size
         for name in journal.wanted(self.order.limit):
             known_entry = journal.entries[name]
             if not self._missing(name):
@@ -188,7 +198,7 @@ class Collector:
     def path(self, name: str) -> Path | None:
         """Where a file is, None if it is not here."""
         known = self.journal.entries.get(name)
-        return self.order.folder / known.file if known is not None and known.file else None
+        return self.order.folder / known.file if known is not None and known.file and not known.refused else None
 
     # -- what is left to do
 
@@ -230,8 +240,9 @@ class Collector:
 
     def opens(self, now: float) -> float:
         """When this source goes on, s since 1970, as far as is known."""
-        assert self.site is not None
         site, moments = self.site, []
+        if site is None:
+            return now
         if self.new or self.again or self.aside or self.suspects:
             first = 0.0 if self.new or self.aside or self.suspects else min(self.again.values())
             moments.append(max(self.due(now), site.health.until, first))
@@ -241,7 +252,8 @@ class Collector:
 
     def why(self, now: float) -> str:
         """Why nothing is fetched right now; "" if something could be."""
-        assert self.site is not None
+        if self.site is None:
+            return ""
         problem = self.stopped or self.list_health.problem or self.site.health.problem
         if problem or self.site.until > now:
             return problem or self.site.problem
@@ -281,7 +293,8 @@ class Collector:
             found.append(Offer(AGAIN, at, files, lambda: self._retry(name)))
         if self.stale and not found and not self.suspects:
             self._give_up_stale()
-        if self.stale and not found and not self.suspects:
+            if not self.stale:
+                return self.offers(now)
             found.append(Offer(LIST, now, self.list_health, self._list_again))
         return found
 
@@ -309,7 +322,7 @@ class Collector:
         assert self.site is not None
         self._ask_robots = False
         headers = {"User-Agent": self.order.agent}
-        self.site.start(lambda _: (robots.asked(self.order.url, headers, self.session),), self._heed)
+        self.site.start(lambda _: (robots.asked(self.order.url, headers, self.order.hosts, self.session),), self._heed)
 
     def _heed(self, refused: tuple[bool]) -> None:
         if refused[0]:
@@ -390,9 +403,13 @@ class Collector:
         known = journal.entries.get(item.name)
         fresh = known is None or not known.listed
         journal.listed_item(item)
-        if self.order.respect and opted_out(meta):
-            self._refuse(item.name, marked=False)
+        refused = self.order.respect and opted_out(meta)
         known = journal.entries[item.name]
+        path = self.path(item.name)
+        if fresh and path is not None:  # of an earlier collection
+            self.here, self.bytes = self.here + 1, self.bytes + path.stat().st_size
+        if refused:
+            self._refuse(item.name, marked=False)
         if not self._missing(item.name):
             self.stale.discard(item.name)
             return
@@ -433,7 +450,8 @@ class Collector:
         """The list was read to its end."""
         self.journal.add("end", requests=self._turns)
         self.list_health.well()
-        self.stale.clear()  # what is still to be had is listed again by now
+        # what was listed again is queued by now, and what was not is not to be had
+        self.stale = {name for name in self.stale if self.journal.entries[name].listed}
         self.end()
 
     def _ended(self, ended: Ended) -> None:
@@ -474,6 +492,8 @@ class Collector:
         """Fetch a file in the thread of the site, or take it from another source that has it."""
         assert self.site is not None
         self.suspects.discard(name)
+        if not self._missing(name):  # opted out meanwhile
+            return
         item, site = self.journal.item(name), self.site
         other = next((path for c in site.collectors if (path := c.path(name))), None)
         if other is not None:
@@ -505,13 +525,15 @@ class Collector:
         if isinstance(outcome, Failure):
             self.kinds[name] = outcome.kind
         match outcome:
-            case Fetched(None, _):
+            case Fetched(None):
                 self.site.well()
                 self._refuse(name, marked=True)
                 self._count_marked()
-            case Fetched(path, address) if path is not None:
+            case Fetched(path, address, marked) if path is not None:
                 self.site.well()
                 self._marked = 0
+                if marked:  # and marks are not to be heeded now
+                    self.journal.add("marked", name)
                 self._take(name, path, self._unreal(address))
             case SetAside(spent):
                 self.site.well()
@@ -551,11 +573,26 @@ class Collector:
 
     def known_good(self) -> tuple["Collector", Callable[[], Failure | None]] | None:
         """A question that a site which is well answers: for a file that came from there."""
-        known = self.journal.entries.get(self._last)
-        if known is None or not known.address:
+        entries = self.journal.entries
+        if not self._last:
+            here = (name for name in reversed(entries) if name not in self._vanished and self.path(name))
+            self._last = next(here, "")
+        known = entries.get(self._last)
+        if known is None or not known.address or self._last in self._vanished:
             return None
         headers, real = self.journal.item(self._last)["headers"], self._real(known.address)
         return self, lambda: download.probe(real, self.order.hosts, headers, self.session)
+
+    def pause_until(self) -> float:
+        """When the pause after the last request is over, s since 1970."""
+        return self._at
+
+    def probed(self, failure: Failure | None) -> None:
+        """Take in the answer; a file that was not there may have vanished, so it is not asked for again."""
+        self._pause()
+        if failure is not None:
+            self._vanished.add(self._last)
+            self._last = ""
 
     def clear(self, name: str) -> None:
         """The site was to blame: this file is tried again, after the others."""

@@ -27,7 +27,15 @@ from semireal.collect.listing import marked
 TIMEOUT_S = 60  # of silence
 REDIRECTS = 5
 CHUNK = 1 << 16
+LONGEST_WAIT_S = 7 * 86400  # that a site may ask for
 NO_PICTURES = ("video/", "audio/", "font/", "application/")  # media types
+PAGES = (
+    "text/html",
+    "application/xhtml+xml",
+    "application/json",
+    "text/xml",
+    "application/xml",
+)  # of a site that is ill
 UNKNOWN = "application/octet-stream"  # is any of them
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
 PARTIAL = ".part"
@@ -64,6 +72,7 @@ class Fetched:
 
     path: Path | None
     address: str
+    marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ def fetch(wanted: Wanted, session: requests.Session, stop: threading.Event) -> O
 def probe(address: str, hosts: list[str], headers: Mapping[str, str], session: requests.Session) -> Failure | None:
     """Ask for the first byte of a file that the site is known to have; None: the site is well."""
     try:
-        response = _open(address, dict(headers) | {"Range": "bytes=0-0"}, hosts, session)
+        response = opened(address, dict(headers) | {"Range": "bytes=0-0"}, hosts, session)
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         return failures.of_exception(error)
     if isinstance(response, Failure):
@@ -118,7 +127,7 @@ def _fetch(wanted: Wanted, address: str, session: requests.Session, stop: thread
     headers = dict(wanted.headers) | {"Accept-Encoding": "identity"}
     if start:
         headers |= {"Range": f"bytes={start}-"} | ({"If-Range": version} if version else {})
-    response = _open(address, headers, wanted.hosts, session)
+    response = opened(address, headers, wanted.hosts, session)
     if isinstance(response, Failure):
         return response
     with contextlib.closing(response):
@@ -128,9 +137,10 @@ def _fetch(wanted: Wanted, address: str, session: requests.Session, stop: thread
         failure = failures.of_response(response) or _unwanted(response, wanted.limits)
         if failure:
             return failure
-        if wanted.respect and marked(response.headers.get("X-Robots-Tag")):
+        against = marked(response.headers.get("X-Robots-Tag"))
+        if wanted.respect and against:
             forget(part)
-            return Fetched(None, address)
+            return Fetched(None, address, against)
         if response.status_code == 206 and not _continues(response, start, version):
             forget(part)
             return Failure(failures.BROKEN, "another part, or of another file, than was asked for")
@@ -144,10 +154,10 @@ def _fetch(wanted: Wanted, address: str, session: requests.Session, stop: thread
         return end
     if not end:
         return Failure(failures.SLOW, "") if spent > wanted.limits.longest_s else SetAside(spent)
-    return _finish(wanted, part, address, response)
+    return _finish(wanted, part, address, response, against)
 
 
-def _open(
+def opened(
     address: str, headers: Mapping[str, str], hosts: list[str], session: requests.Session
 ) -> requests.Response | Failure:
     """The answer for an address, redirects followed within the hosts."""
@@ -165,12 +175,12 @@ def _open(
 def _unwanted(response: requests.Response, limits: Limits) -> Failure | None:
     """Why the body need not be fetched, told by its header."""
     media_type = response.headers.get("Content-Type", "image/").partition(";")[0].strip().lower()
-    if media_type.startswith("text/html"):
+    if media_type in PAGES:
         return Failure(failures.PAGE, "")
     if media_type.startswith(NO_PICTURES) and media_type != UNKNOWN:
         return Failure(failures.TYPE, media_type)
     size = response.headers.get("Content-Length", "")
-    if size.isdigit() and int(size) > limits.bytes:
+    if size.isdecimal() and int(size) > limits.bytes:
         return Failure(failures.LONG, f"{int(size) / 1e6:.0f} MB")
     return None
 
@@ -179,8 +189,7 @@ def _receive(
     response: requests.Response, part: Path, start: int, limits: Limits, stop: threading.Event
 ) -> bool | Failure:
     """Append what comes to `part`; False: stopped, or it takes too long for one turn."""
-    length = response.headers.get("Content-Length", "")
-    expected = start + int(length) if length.isdigit() else None
+    expected = _expected(response, start)
     size, end = start, time.monotonic() + limits.turn_s
     with part.open("r+b" if start else "wb") as file:
         file.truncate(start)
@@ -199,7 +208,17 @@ def _receive(
     return True if size else Failure(failures.BROKEN, "empty")
 
 
-def _finish(wanted: Wanted, part: Path, address: str, response: requests.Response) -> Outcome:
+def _expected(response: requests.Response, start: int) -> int | None:
+    """Size of the whole file, as far as it is told: a server may send a smaller part than it was asked for."""
+    length, total = response.headers.get("Content-Length", ""), ""
+    if response.status_code == 206:
+        total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if total.isdecimal():
+        return int(total)
+    return start + int(length) if length.isdecimal() else None
+
+
+def _finish(wanted: Wanted, part: Path, address: str, response: requests.Response, against: bool) -> Outcome:
     """Check the hash and give the file its name. Only the wanted rendition is what the site's hash is about."""
     for kind, stated in wanted.hashes.items() if address == wanted.addresses[0] else ():
         with part.open("rb") as file:
@@ -209,10 +228,10 @@ def _finish(wanted: Wanted, part: Path, address: str, response: requests.Respons
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     named = Path(urlsplit(address).path).suffix.lower()
     suffix = SUFFIXES.get(media_type) or (named if named[1:].isalnum() and len(named) < 7 and named.isascii() else "")
-    path = part.with_suffix(suffix or ".bin")
+    path = part.with_suffix(suffix if suffix and suffix not in (PARTIAL, ".json") else ".bin")
     part.replace(path)
     forget(part)
-    return Fetched(path, address)
+    return Fetched(path, address, against)
 
 
 def no_password(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -313,11 +332,14 @@ class Fetcher:
 
 
 def seconds(retry_after: str | None, now: float) -> float:
-    """How long a site asks to wait, by its header Retry-After in either form; 0 where it does not say."""
+    """How long a site asks to wait, by its header Retry-After in either form; 0 where it does not say.
+
+    At most LONGEST_WAIT_S: some send moments, in seconds or milliseconds.
+    """
     given = (retry_after or "").strip()
-    if given.isdigit():
-        return float(given)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(given).timestamp() - now)
-    except (TypeError, ValueError):
+        if given.isascii() and given.isdecimal():
+            return min(float(given), LONGEST_WAIT_S)
+        return min(max(0.0, email.utils.parsedate_to_datetime(given).timestamp() - now), LONGEST_WAIT_S)
+    except (TypeError, ValueError, OverflowError):
         return 0.0

@@ -20,7 +20,7 @@ NO_LIST, OTHER = "not a list", ""
 BLOCKED = (RATE, CHALLENGE)  # the site wants no more for now
 SITE = (*BLOCKED, SERVER, TIME_OUT, CONNECTION, BROKEN, REFUSED, PAGE)  # may be the site's state, not the file's
 FINAL = (GONE, HOST, LONG, SLOW, TYPE, PAGE, LEFT, OTHER)  # another try brings the same
-NEXT_ADDRESS = (GONE, REFUSED, TYPE, PAGE)  # another address of the same file may do
+NEXT_ADDRESS = (GONE, REFUSED, TYPE, PAGE, HOST)  # another address of the same file may do
 STALE = (GONE, REFUSED, WRONG)  # of an address that was listed long ago: it may have changed
 
 _STATUS = {401: REFUSED, 403: REFUSED, 404: GONE, 410: GONE, 429: RATE}
@@ -79,4 +79,6 @@ def of_response(response: requests.Response) -> Failure | None:
 def of_exception(error: Exception) -> Failure:
     """Why a request came to nothing."""
     message = f"{type(error).__name__}: {error}"
+    if isinstance(error, ValueError) and not isinstance(error, requests.exceptions.JSONDecodeError):
+        return Failure(OTHER, message)  # an address or a header that is none
     return Failure(kind_of(message) or CONNECTION, message)

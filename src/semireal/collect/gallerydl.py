@@ -22,7 +22,9 @@ from collections.abc import Mapping
 from http.cookiejar import CookieJar, LoadError, MozillaCookieJar
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+
+from urllib3.util import parse_url
 
 from semireal.collect import failures, guard
 from semireal.collect.failures import Failure
@@ -36,6 +38,7 @@ TIMEOUT_S = 60
 MOST_BYTES = 1 << 29  # of a file that gallery-dl may write
 LINK = "gallery_dl_url"  # our name for the address of a file, among what the site says about it
 DEMO = "demo:"  # stands for the address of the embedded gallery; demo:TAG+TAG is one of its lists
+NO_SECRETS = ("user-agent", "browser")  # among the options of secrets.yaml; sites are told them
 CONTACT = "contact"  # the key of secrets.yaml that is no site
 # against use for training: of DeviantArt and ArtStation, and what img2dataset refuses by default
 MARKS = r"\b(noai|noimageai|noml|noindex|noimageindex)\b"
@@ -121,7 +124,7 @@ def redact(text: str, secrets: Any, least: int = 4) -> str:
 
 def _values(secrets: Any) -> set[str]:
     if isinstance(secrets, Mapping):
-        return set().union(*(_values(value) for value in secrets.values()))
+        return set().union(*(_values(value) for key, value in secrets.items() if key not in NO_SECRETS))
     if isinstance(secrets, list):
         return set().union(*(_values(value) for value in secrets))
     return {str(secrets)}
@@ -175,13 +178,15 @@ def hosts_of(url: str, more: str | None = None) -> list[str]:
 
 
 def allowed(link: str, hosts: list[str]) -> bool:
-    """Whether a link leads to one of the hosts or a sub-domain, by http."""
+    """Whether a link leads to one of the hosts or a sub-domain, by http, as the library reads it that follows it."""
     try:
-        parts = urlsplit(link)
-        host = (parts.hostname or "").lower()
+        parts = parse_url(link)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and any(host == h or host.endswith(f".{h}") for h in hosts if h)
+    host = (parts.host or "").lower()
+    if "\\" in link or parts.scheme not in ("http", "https"):
+        return False
+    return any(host == one or host.endswith(f".{one}") for one in hosts if one)
 
 
 # --- the process -------------------------------------------------------------------------------------------

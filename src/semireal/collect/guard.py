@@ -24,6 +24,7 @@ GO, LEAVE = "go", "leave"  # ... and our answers
 MOST_BYTES = 1 << 24  # of one answer of a site, unpacked; pages of lists have less than a tenth
 HEADERS, FALLBACK = "semireal_headers", "semireal_fallback"
 EXTRACTOR = "semireal_extractor"  # the name under which gallery-dl puts its extractor among what it knows of a file
+TOLD = ("User-Agent", "Referer", "Origin", "Accept")  # headers for files; others may hold tokens
 MOST_ADDRESSES = 8
 
 Send = Callable[..., requests.Response]
@@ -46,9 +47,8 @@ def say(word: str, what: Any) -> str:
 def ask(known: dict[str, Any]) -> bool:
     """Tell what gallery-dl knows about a file, and how it would fetch it; False: gallery-dl leaves it."""
     meta = {key: value for key, value in known.items() if key[:1] != "_" and key != EXTRACTOR}
-    session = known[EXTRACTOR].session.headers
-    meta[HEADERS] = {key: session[key] for key in ("User-Agent", "Referer", "Accept") if session.get(key)}
-    meta[HEADERS] |= known.get("_http_headers") or {}
+    headers = dict(known[EXTRACTOR].session.headers) | (known.get("_http_headers") or {})
+    meta[HEADERS] = {key: headers[key] for key in TOLD if headers.get(key)}
     meta[FALLBACK] = _addresses(known)
     say(FILE, meta)
     return False

@@ -122,6 +122,8 @@ class Journal:
                 known = self.entries[name]
                 self.count -= known.listed and not known.refused
                 known.refused, known.marked, known.file = True, known.marked or event["marked"], ""
+            case "marked":  # but here all the same
+                self.entries[name].marked = True
             case "lost":  # the file was removed by someone
                 self.entries[name].file = ""
             case "wait":
@@ -157,11 +159,8 @@ class Journal:
         yield {"event": "listing", "name": "", "version": self.version, "at": self.listed_at}
         for name, known in self.entries.items():
             yield {"event": "listed", "name": name, "item": json.loads(known.item)}
-            if known.file:
-                more = {"file": known.file, "address": known.address, "version": known.version}
-                yield {"event": "done", "name": name} | more
             if known.marked:
-                yield {"event": "refused", "name": name, "marked": True}
+                yield {"event": "marked", "name": name}
         old = [name for name, known in self.entries.items() if not known.listed]
         if old:
             yield {"event": "anew", "name": ""}
@@ -169,8 +168,11 @@ class Journal:
             if known.listed:
                 yield {"event": "listed", "name": name, "item": json.loads(known.item)}
         for name, known in self.entries.items():
-            if known.refused and known.listed and not known.marked:
-                yield {"event": "refused", "name": name, "marked": False}
+            if known.refused and known.listed:
+                yield {"event": "refused", "name": name, "marked": known.marked}
+            if known.file:  # after a mark that was not heeded
+                more = {"file": known.file, "address": known.address, "version": known.version}
+                yield {"event": "done", "name": name} | more
             if known.tries:
                 yield {"event": "failed", "name": name, "kind": known.failure, "times": known.tries}
             if known.spent_s:

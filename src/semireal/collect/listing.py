@@ -188,8 +188,11 @@ class _Words(HTMLParser):
 def plain_text(markup: str) -> str:
     """The text of a piece of HTML as one line."""
     parser = _Words()
-    parser.feed(markup)
-    parser.close()
+    try:
+        parser.feed(markup)
+        parser.close()
+    except AssertionError:  # of html.parser, about declarations that are none
+        return text.line(html.unescape(re.sub(r"<[^>]*>", " ", markup)))
     return text.line("".join(parser.words))
 
 

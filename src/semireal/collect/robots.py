@@ -11,7 +11,9 @@ import re
 import requests
 import urllib3
 
-from semireal.collect.gallerydl import PROJECT, TIMEOUT_S
+from semireal.collect import download
+from semireal.collect.failures import Failure
+from semireal.collect.gallerydl import PROJECT
 
 NAME = PROJECT.partition("/")[0]
 MOST_BYTES = 500 * 1024  # RFC 9309, section 2.5
@@ -39,18 +41,18 @@ def _no(signals: str) -> bool:
     return re.search(r"\bai-train\s*=\s*no\b", signals) is not None
 
 
-def asked(url: str, headers: dict[str, str], session: requests.Session) -> bool:
+def asked(url: str, headers: dict[str, str], hosts: list[str], session: requests.Session) -> bool:
     """Ask the site of a URL for its robots.txt, and tell whether it refuses; one that cannot be had does not."""
     found = re.search(r"https?://[^/?#]+", url)
     if found is None:
         return False
+    sent = headers | {"Accept-Encoding": "identity"}
     try:
-        sent = headers | {"Accept-Encoding": "identity"}
-        response = session.get(
-            f"{found[0]}/robots.txt", headers=sent, stream=True, allow_redirects=False, timeout=TIMEOUT_S
-        )
+        response = download.opened(f"{found[0]}/robots.txt", sent, hosts, session)
+        if isinstance(response, Failure):
+            return False
         with response:
             text = response.raw.read(MOST_BYTES, decode_content=False) if response.status_code == 200 else b""
-    except (requests.RequestException, urllib3.exceptions.HTTPError):
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError):
         return False
-    return refuses(text.decode(errors="replace"))
+    return refuses(text.decode("utf-8-sig", errors="replace"))

@@ -3,15 +3,14 @@
 Sources of one site take turns, file by file. Nothing is lost or fetched twice, however a run ends.
 """
 
-import os
+import socket
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from multiprocessing.connection import wait
 from typing import Any
 
 from tqdm import tqdm
@@ -22,6 +21,8 @@ from semireal.collect.download import Fetcher
 from semireal.collect.failures import Failure
 from semireal.collect.health import Health, Patience
 
+Proposal = tuple[float, int, int, Offer]  # from when on, its rank, the place of its source, what it is
+BEFORE_ALL = -1  # as the place of a source
 GRACE_S = 5  # for the file that is being fetched when a run ends
 
 
@@ -36,8 +37,10 @@ class Site:
 
     def __post_init__(self) -> None:
         self.health = Health(self.patience)  # of its files
-        self.until = max(c.journal.until for c in self.collectors)  # it wants nothing at all before, s since 1970
+        # it wants nothing at all before, s since 1970
+        self.until = max(c.journal.until for c in self.collectors)
         self.problem = next((c.journal.problem for c in self.collectors if c.journal.until == self.until), "")
+        self.until = min(self.until, self.clock.now() + download.LONGEST_WAIT_S)
         self._end: Callable[[Any], None] | None = None
         self._suspects: list[tuple[Collector, str]] = []
         for collector in self.collectors:
@@ -103,11 +106,7 @@ class Site:
             if not offer.health.stopped()
         ]
         if self._suspects and not self.health.stopped():
-            # first something else must tell whose fault it was; there is nothing else than what is known to be good
-            offers = [one for one in offers if one[1] != AGAIN]
-            if not any(one[1] == FIRST_TRY or (one[1] == LIST and one[0] <= now) for one in offers):
-                probe = Offer(AGAIN, now, self.health, self._probe)
-                offers.append((max(self.until, self.health.until), AGAIN, len(self.collectors), probe))
+            offers = self._telling(offers, now)
         ready = [one for one in offers if one[0] <= now]
         if not ready:
             return min((at for at, *_ in offers), default=None)
@@ -115,6 +114,22 @@ class Site:
         offer.act()
         self.collectors.rotate(-1 - number % len(self.collectors))
         return now
+
+    def _telling(self, offers: list[Proposal], now: float) -> list[Proposal]:
+        """What tells whose fault the last failures were: anything but the suspects.
+
+        After two failures in a row that is a file that the site is known to have, or a run of bad files would block the
+        good ones behind them.
+        """
+        others = [one for one in offers if one[1] != AGAIN]
+        known = next((found for c in self.collectors if (found := c.known_good())), None)
+        if known is not None and self.health.strikes > 1:
+            others = [one for one in others if one[3].health is not self.health]
+        elif any(one[1] in (FIRST_TRY, LIST) and one[0] <= max(now, self.until) for one in others):
+            return others  # a list may bring more files
+        at = known[0].pause_until() if known is not None else self._suspects[0][0].due(now)
+        probe = Offer(AGAIN, at, self.health, self._probe)
+        return [*others, (max(at, self.until, self.health.until), AGAIN, BEFORE_ALL, probe)]
 
     def _probe(self) -> None:
         """Ask for something that the site is known to have; without that, for the suspect again."""
@@ -126,6 +141,7 @@ class Site:
         owner, ask = known
 
         def end(failure: Failure | None) -> None:
+            owner.probed(failure)
             if failure is None:
                 self.well()
             else:
@@ -144,10 +160,16 @@ def collect(
     same call goes on.
     """
     deadline = float("inf") if patience.minutes is None else clock.now() + patience.minutes * 60
-    awake, wake = os.pipe()
+    awake, wake = socket.socketpair()  # not a pipe: a thread that ends late must not write to another file's number
+    awake.setblocking(False)
+
+    def wake_up() -> None:
+        with suppress(OSError):
+            wake.send(b".")
+
     with ExitStack() as stack:  # ends every gallery-dl, also if to end one of them fails
-        stack.callback(os.close, awake)
-        stack.callback(os.close, wake)
+        stack.callback(awake.close)
+        stack.callback(wake.close)
         by_site: dict[str, deque[Collector]] = {}
         for order in orders:
             collectors[order.name] = Collector(order, patience, secrets, clock)
@@ -155,7 +177,7 @@ def collect(
             by_site.setdefault(order.site, deque()).append(collectors[order.name])
         sites = []
         for theirs in by_site.values():
-            sites.append(Site(theirs, patience, clock, Fetcher(lambda: os.write(wake, b"."))))
+            sites.append(Site(theirs, patience, clock, Fetcher(wake_up)))
             stack.callback(sites[-1].fetcher.stop, GRACE_S)
         progress = stack.enter_context(_Progress(list(collectors.values())))
         while clock.now() < deadline:
@@ -165,8 +187,8 @@ def collect(
             timeout = max(0.0, min(1.0, min(moments) - clock.now()))
             children = [stream for c in collectors.values() if c.child for stream in c.child.streams()]
             clock.wait([awake, *children], timeout, busy=any(site.busy() for site in sites))
-            if awake in wait([awake], 0):
-                os.read(awake, 1 << 10)
+            with suppress(BlockingIOError):
+                awake.recv(1 << 10)
             for site in sites:
                 site.read()
             progress.show()
