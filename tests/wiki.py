@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -129,7 +130,7 @@ class Wiki:
         }
         command = ["php", "-S", host, "-t", str(PLACE), str(self.root / "router.php")]
         log = (self.root / "php.log").open("w")
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
         try:
             deadline = time.monotonic() + 30
             while True:
@@ -141,7 +142,7 @@ class Wiki:
                     time.sleep(0.1)
             yield
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGKILL)  # with its workers
             process.wait(10)
             log.close()
 
