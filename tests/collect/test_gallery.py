@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -282,6 +283,16 @@ def test_tags_are_combined_and_unknown_ones_find_nothing(gallery: Gallery) -> No
 def test_unknown_addresses_are_not_found(gallery: Gallery, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         fetch(gallery.url + path)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "\u00b2", "-1", "x", "1e9"])
+def test_numbers_that_are_none_get_an_answer(gallery: Gallery, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    written = quote(number)
+    for path in (f"/image/{written}.jpg", f"/post.json?page={written}", f"/post.json?limit={written}"):
+        with pytest.raises(urllib.error.HTTPError, match=r"400|404"):
+            fetch(gallery.url + path)
+    assert page(gallery, f"tags=elf+limit:{written}") == []
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_closed_gallery_answers_no_more() -> None:

@@ -146,6 +146,8 @@ def test_a_lower_limit_takes_less_and_a_higher_one_more(collect: Callable[..., P
             r"sources\.a\.domain: found None, need one of photo, portrait|missing parameter",
         ),
         ({"a": {"domain": "photo"}}, "need either url or folder"),
+        ({"a": {"domain": "photo", "folder": ""}}, "need either url or folder"),
+        ({"a": {"domain": "photo", "url": ""}}, "need either url or folder"),
         ({"a": {"domain": "photo", "url": "demo:elf", "folder": "x"}}, "need either url or folder"),
         ({"a": {"domain": "paint", "url": "demo:elf"}}, r"sources\.a\.domain: found 'paint'"),
         ({"a": {"domain": "photo", "url": "demo:elf", "limit": 0}}, r"sources\.a\.limit: found 0"),

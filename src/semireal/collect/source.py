@@ -62,7 +62,7 @@ def load_sources(definition: Path) -> dict[str, Source]:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
             raise UserError(f"{key}: use letters, digits, _ and - in the name of a source")
         source = parse(Source, _DEFAULTS | given if isinstance(given, dict) else given, key)
-        if (source.url is None) == (source.folder is None):
+        if bool(source.url) == bool(source.folder):
             raise UserError(f"{key}: need either url or folder")
         if source.pause is not None and not re.fullmatch(r"\d+(\.\d+)?(-\d+(\.\d+)?)?", source.pause):
             raise UserError(f"{key}.pause: found {source.pause!r}, need seconds as a text, '2' or '2-4'")

@@ -24,6 +24,7 @@ from semireal.collect.gallery.faults import Faults, On, reply
 
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _MOST = 1000  # posts per list page
+_DIGITS = 12  # of a number in a request
 
 
 def _start_worker() -> None:
@@ -47,6 +48,11 @@ def _size(data: bytes) -> tuple[int, int]:
             return picture.size
     except UnidentifiedImageError:
         return 720, 960
+
+
+def _number(text: str) -> int:
+    """A whole number of a request; 0 for what is none, or too long to be one."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else 0
 
 
 class Store(Protocol):
@@ -84,7 +90,7 @@ class _Drawn:
     def file(self, name: str) -> tuple[bytes, str] | None:
         """Bytes and media type of a file by its name, None if there is no such file."""
         stem, _, extension = name.partition(".")
-        post = self._by_id.get(int(stem)) if stem.isascii() and stem.isdigit() else None
+        post = self._by_id.get(_number(stem))
         if post is None or post.extension != extension:
             return None
         data = self.start(post).result()
@@ -95,7 +101,7 @@ class _Drawn:
 
         The tag `limit:N` shortens the whole list to N posts.
         """
-        limits = [int(tag.removeprefix("limit:")) for tag in tags if tag.startswith("limit:")]
+        limits = [_number(tag.removeprefix("limit:")) for tag in tags if tag.startswith("limit:")]
         wanted = {tag for tag in tags if not tag.startswith("limit:")}
         found = [post for post in self.posts if wanted <= set(post.tags)][: min(limits, default=None)]
         first = (number - 1) * limit
@@ -155,11 +161,11 @@ class _Handler(BaseHTTPRequestHandler):
             reply(self, status, body, media_type)
 
     def _list(self, query: dict[str, str]) -> tuple[int, bytes, str]:
-        page, limit = query.get("page", "1"), query.get("limit", "100")
-        if not (page.isdigit() and limit.isdigit() and int(page) >= 1 and 1 <= int(limit) <= _MOST):
+        page, limit = _number(query.get("page", "1")), _number(query.get("limit", "100"))
+        if not (page >= 1 and 1 <= limit <= _MOST):
             return 400, b"page and limit must be positive numbers\n", "text/plain"
         tags = query.get("tags", "").split()
-        found = self.server.store.entries(tags, int(page), int(limit), self.server.url)
+        found = self.server.store.entries(tags, page, limit, self.server.url)
         return 200, json.dumps(found).encode(), "application/json"
 
     def log_message(self, format: str, *args: Any) -> None:
