@@ -118,6 +118,6 @@ def test_everything_can_be_made_again_in_a_fresh_clone(made: Path, tmp_path: Pat
     text = shell(repo, "python", "-m", "semireal", "verify", TMPDIR=str(tmp_path))
     for name in ALL:
         assert [line for line in text.splitlines() if line.startswith(f"{name} ") and line.endswith("  same")], text
-    assert text.endswith("verify: all the same\n")
+    assert "verify: all the same\n" in text
     assert (repo / verify.LOCK).read_bytes() == lock
     assert not list(tmp_path.glob("semireal-verify-*"))  # the clone is gone
