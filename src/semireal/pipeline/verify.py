@@ -52,6 +52,7 @@ def run(root: Path) -> None:
         repro(clone)
         rows = compare(recorded, locked(clone), on_gpu())
     sys.stdout.write(table(rows) + "\n")
+    sys.stdout.flush()  # before the verdict, which goes another way: in a file it would stand first
     bad = [row.stage for row in rows if row.verdict == DIFFERENT]
     if bad:
         raise UserError(
