@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from semireal.collect import collector, gallerydl, turns
+from semireal.collect import collector, gallerydl, orders, turns
 from semireal.collect.health import Patience
 from semireal.collect.source import Source
 from semireal.files import write_json
@@ -104,24 +104,24 @@ def collect(count: int, port: int, report: Any) -> None:
         defaults = {"limit": None, "per_hour": None, "per_day": None, "pause": None, "licence": None, "options": None}
         source = Source("portrait", url, None, **defaults, noai="respect", hosts=None, file_mb=1, total_gb=1)
         files = Path(folder) / "a" / "files"
-        order = collector.Order("a", url, gallerydl.configuration(source), files, "127.0.0.1", ["127.0.0.1"])
+        order = orders.Order("a", url, gallerydl.configuration(source), files, "127.0.0.1", ["127.0.0.1"])
         found: dict[str, collector.Collector] = {}
 
         def watch() -> None:
             nonlocal child_peak
             while not done.wait(0.2):
-                child = found["a"].child if "a" in found else None
+                child = found["a"].reading.child if "a" in found else None
                 child_peak = max(child_peak, peak(child.process.pid) if child else 0.0)
 
         threading.Thread(target=watch, daemon=True).start()
         began, before = time.monotonic(), peak("self")
-        turns.collect([order], Patience(minutes=None), {}, collector.CLOCK, found)
+        turns.collect([order], Patience(minutes=None), {}, orders.CLOCK, found)
         seconds = time.monotonic() - began
         assert found["a"].here == count
         most = peak("self")
         journal = (files.parent / "journal.jsonl").stat().st_size
         began = time.monotonic()
-        turns.collect([order], Patience(minutes=None), {}, collector.CLOCK, {})
+        turns.collect([order], Patience(minutes=None), {}, orders.CLOCK, {})
         done.set()
         report.send(
             {

@@ -23,6 +23,7 @@ from tiny import clone, shell
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 DATA = bytes(range(256)) * 4000  # what the test server has
+pytest_plugins = ["scraping"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,15 +9,10 @@ import os
 import random
 import shutil
 import sys
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from http.cookiejar import CookieJar
-from multiprocessing.connection import wait
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import requests
 from tqdm import tqdm
@@ -25,91 +20,22 @@ from tqdm import tqdm
 from semireal.collect import download, failures, gallerydl, robots
 from semireal.collect.download import Fetched, Limits, Outcome, SetAside, Wanted
 from semireal.collect.failures import Failure
-from semireal.collect.gallerydl import Child, Ended, Event, File, Ill, Turn
+from semireal.collect.gallerydl import Ended, File, Ill, Turn
 from semireal.collect.health import Health, Patience
 from semireal.collect.journal import Journal
-from semireal.collect.listing import item_of, opted_out
+from semireal.collect.listing import hopeless, item_of, opted_out
+from semireal.collect.orders import CLOCK, Clock, Order
+from semireal.collect.reading import Reading
 from semireal.errors import UserError
 
 if TYPE_CHECKING:
     from semireal.collect.turns import Site
 
-REPEATS = 200  # known files in a row after which a list is taken to go round in circles; two pages of most sites
 WORTH = 0.05  # of a list: so many requests, or so many files with addresses that may have changed, make it read anew
 MARKED = 100  # files in a row that come with a mark against their use, after which a source is taken to have no others
 STALE_S = 600  # an address that was listed so long ago may have changed
 MOST_TEXT = 160  # of a message that is shown
-GRACE_S = 5  # for gallery-dl to end by itself
 HOUR_S, DAY_S = 3600, 86400
-NO_PICTURES = frozenset(
-    [
-        "mp4",
-        "webm",
-        "mov",
-        "avi",
-        "mkv",
-        "ogv",
-        "ogg",
-        "oga",
-        "mp3",
-        "wav",
-        "flac",
-        "mid",
-        "swf",
-        "zip",
-        "rar",
-        "7z",
-        "gz",
-        "cbz",
-        "pdf",
-        "psd",
-        "djvu",
-        "svg",
-        "stl",
-        "html",
-        "htm",
-    ]
-)
-
-
-@dataclass(frozen=True)
-class Order:
-    """What to fetch: a list known to gallery-dl, where the files go, and how fast."""
-
-    name: str
-    url: str
-    config: Mapping[str, Any]
-    folder: Path  # of the files; the journal and the log are beside it
-    site: str  # sources of one site take turns
-    hosts: list[str]
-    limit: int | None = None
-    per_hour: int | None = None
-    per_day: int | None = None
-    pause: tuple[float, float] = (0, 0)  # seconds before each file, drawn between these
-    respect: bool = True  # opt-outs
-    file_bytes: int = 100_000_000  # a larger file is left
-    total_bytes: int = 50_000_000_000  # of all files of the source; what comes after them is left
-    local: str = ""  # address of the embedded gallery; what is stored says `demo:` for it, since its port changes
-    cookies: CookieJar | None = None
-    agent: str = gallerydl.PROJECT  # how we name ourselves
-
-
-class Clock:
-    """The time; tests have one that runs faster."""
-
-    def now(self) -> float:
-        """Seconds since 1970."""
-        return time.time()
-
-    def wait(self, streams: list[Any], timeout: float, *, busy: bool) -> None:  # noqa: ARG002 - for tests
-        """Wait until one of the streams can be read, or for `timeout` seconds; busy: something is under way."""
-        if streams:
-            wait(streams, timeout)
-        else:
-            time.sleep(timeout)
-
-
-CLOCK = Clock()
 
 
 class Offer(NamedTuple):
@@ -128,7 +54,7 @@ class Collector:
     """One source: its journal and files, what is left to fetch, and its gallery-dl while one runs."""
 
     def __init__(self, order: Order, patience: Patience, secrets: Any, clock: Clock = CLOCK) -> None:
-        self.order, self.patience, self.secrets, self.clock = order, patience, secrets, clock
+        self.order, self.patience, self.clock = order, patience, clock
         order.folder.mkdir(parents=True, exist_ok=True)
         self.journal = Journal.load(order.folder.parent / "journal.jsonl")
         self.site: Site | None = None
@@ -140,17 +66,12 @@ class Collector:
         self.again: dict[str, float] = {}  # that failed, and when to try again
         self.aside: deque[str] = deque()  # that take long
         self.stale: set[str] = set()  # whose addresses may have changed
-        self.suspects: set[str] = set()  # whose failure may be the site's
         self.kinds: dict[str, str] = {}  # of failures in this run, whoever was to blame
         self.stopped = ""  # for this run, and why
         self.refused = False  # by the site as a whole
-        self.child: Child | None = None
-        self.held: Turn | File | Ill | None = None  # what gallery-dl waits to be answered
-        self._heard = time.monotonic()
-        self._at = 0.0  # when the pause is over
-        self._seen: set[str] = set()  # names of the list that is being read
-        self._repeats = self._marked = 0  # in a row
-        self._turns = self._furthest = 0  # requests of gallery-dl for the list: of this reading, of the longest one
+        self.reading = Reading(order, secrets, order.folder.parent / "gallery-dl.log")
+        self.rested_at = 0.0  # when the pause after the last request is over, s since 1970
+        self._marked = 0  # files in a row
         self._read_again = False  # in this run
         self._ask_robots = order.respect and not order.local
         self.session = requests.Session()
@@ -204,8 +125,12 @@ class Collector:
 
     def finished(self) -> bool:
         """Whether all that can be had is here."""
-        left = self.new or self.again or self.aside or self.stale or self.suspects
+        left = self.new or self.again or self.aside or self.stale or self.suspects()
         return self.refused or self.full() or (self.through() and not left)
+
+    def suspects(self) -> list[str]:
+        """Files whose failure may be the site's."""
+        return [name for owner, name in self.site.suspects if owner is self] if self.site is not None else []
 
     def full(self) -> bool:
         """Whether the files of this source take as much room as they may."""
@@ -232,7 +157,7 @@ class Collector:
 
     def due(self, now: float) -> float:
         """When the next download may begin, s since 1970, within the budgets and after the pause."""
-        moment, begun = max(now, self._at), self.journal.begun
+        moment, begun = max(now, self.rested_at), self.journal.begun
         for most, span in ((self.order.per_hour, HOUR_S), (self.order.per_day, DAY_S)):
             if most is not None and len(begun) >= most:
                 moment = max(moment, begun[-most] + span)
@@ -243,8 +168,9 @@ class Collector:
         site, moments = self.site, []
         if site is None:
             return now
-        if self.new or self.again or self.aside or self.suspects:
-            first = 0.0 if self.new or self.aside or self.suspects else min(self.again.values())
+        suspects = self.suspects()
+        if self.new or self.again or self.aside or suspects:
+            first = 0.0 if self.new or self.aside or suspects else min(self.again.values())
             moments.append(max(self.due(now), site.health.until, first))
         if not self.through():
             moments.append(self.list_health.until)
@@ -263,15 +189,6 @@ class Collector:
         kinds = [known.failure for name in self.again if (known := self.journal.entries[name]).failure]
         return f"{len(kinds)} failed ({kinds[0]})" if kinds else ""
 
-    def silent(self) -> bool:
-        """Whether gallery-dl should have said something long ago."""
-        at_work = self.child is not None and self.held is None
-        return at_work and time.monotonic() - self._heard > self.patience.silence
-
-    def busy(self) -> bool:
-        """Whether gallery-dl is at work."""
-        return self.child is not None and self.held is None
-
     def offers(self, now: float) -> list[Offer]:
         """What could be done at the site, each with the moment from which on."""
         if self.refused or self.full():
@@ -282,16 +199,16 @@ class Collector:
         found: list[Offer] = []
         files, fetch_at = self.site.health, self.due(now)
         if self.new:
-            found.append(Offer(FIRST_TRY, fetch_at, files, lambda: self._fetch(self.new.popleft())))
+            found.append(Offer(FIRST_TRY, fetch_at, files, lambda: self.fetch(self.new.popleft())))
         if not self.through() and not self.stopped:
             found.append(Offer(LIST, self._list_at(now), self.list_health, self._list))
         if self.aside and not self.new:
-            found.append(Offer(ASIDE, fetch_at, files, lambda: self._fetch(self.aside.popleft())))
+            found.append(Offer(ASIDE, fetch_at, files, lambda: self.fetch(self.aside.popleft())))
         if self.again:
             name = min(self.again, key=lambda one: self.again[one])
             at = max(fetch_at, self.again[name])
             found.append(Offer(AGAIN, at, files, lambda: self._retry(name)))
-        if self.stale and not found and not self.suspects:
+        if self.stale and not found and not self.suspects():
             self._give_up_stale()
             if not self.stale:
                 return self.offers(now)
@@ -300,11 +217,11 @@ class Collector:
 
     def _list_at(self, now: float) -> float:
         """When the list may go on: a request keeps the pause, what is read of a page does not."""
-        return max(now, self._at) if isinstance(self.held, Turn | Ill) else now
+        return max(now, self.rested_at) if self.reading.asks() else now
 
     def _retry(self, name: str) -> None:
         del self.again[name]
-        self._fetch(name)
+        self.fetch(name)
 
     def _give_up_stale(self) -> None:
         """Blame files for what may be the age of their addresses, where reading the list anew is not worth it."""
@@ -334,76 +251,60 @@ class Collector:
 
     def _list(self) -> None:
         """Let gallery-dl go on with the list, or begin to read it."""
-        self._heard = time.monotonic()
-        if self.child is None:
-            self._seen, self._repeats, self._turns = set(), 0, 0
+        if self.reading.child is None:
             self.journal.add("listing", version=gallerydl.VERSION, at=self.clock.now())
-            log = self.order.folder.parent / "gallery-dl.log"
-            self.child = Child(self.order.url, self.order.config, self.order.hosts, self.secrets, log)
+            self.reading.begin()
             return
-        if isinstance(self.held, Turn | Ill):
+        if self.reading.asks():
             self._pause()
-        self.held = None
-        self.child.answer(gallerydl.GO)
+        self.reading.answer()
 
     def _pause(self) -> None:
         """The next request waits."""
-        self._at = self.clock.now() + random.uniform(*self.order.pause)
+        self.rested_at = self.clock.now() + random.uniform(*self.order.pause)
 
     def _list_again(self) -> None:
         """Read the list anew for addresses that have changed, once in a run."""
         self._read_again = True
-        self.end()
+        self.reading.end()
         self.journal.add("again")
         self._list()
 
     def read(self) -> None:
         """Take in what gallery-dl has said."""
-        for event in self.child.events() if self.child else []:
-            self._heard = time.monotonic()
+        for event in self.reading.events():
+            if isinstance(event, Ended):
+                self._ended(event)
+                return
             self._handle(event)
-            if self.child is None:  # ended by what it said
+            if self.reading.child is None:  # ended by what it said
                 return
         if self.finished():
-            self.end()
+            self.reading.end()
 
-    def _handle(self, event: Event) -> None:
-        assert self.child is not None
-        assert self.site is not None
-        if isinstance(event, Ended):
-            self._ended(event)
-            return
-        self.held = event
-        if isinstance(event, Ill):
-            if event.failure.kind == failures.HOST:
-                self.held = None
-                self.child.answer(gallerydl.LEAVE)
-            else:
-                self._list_ill(event.failure)
-            return
-        if isinstance(event, Turn):
-            if self._turns > self._furthest:  # so far the list was never read in this run
-                self._furthest = self._turns
-                self.list_health.well()
-            self._turns += 1
-        if isinstance(event, File):
+    def _handle(self, event: Turn | File | Ill) -> None:
+        if self.reading.take(event):
+            self.list_health.well()
+        if isinstance(event, Ill) and event.failure.kind == failures.HOST:
+            self.reading.answer(gallerydl.LEAVE)
+        elif isinstance(event, Ill):
+            self._list_ill(event.failure)
+        elif isinstance(event, File):
             self._listed(event.meta)
-            if self.child is not None and not self.through():
-                self.held = None  # what comes next from this page costs the site nothing
-                self.child.answer(gallerydl.GO)
+            if self.reading.child is not None and not self.through():
+                self.reading.answer()  # what comes next from this page costs the site nothing
 
     def _listed(self, meta: dict[str, Any]) -> None:
         """Write a file of the list down, and queue it unless it is here, given up or not wanted."""
-        journal, item = self.journal, item_of(self._stored(meta))
-        self._repeats = self._repeats + 1 if item.name in self._seen else 0
-        self._seen.add(item.name)
-        if self._repeats >= REPEATS:
+        journal, order = self.journal, self.order
+        item = item_of({k: order.stored(v) if isinstance(v, str) else v for k, v in meta.items()})
+        if self.reading.circles(item.name):
             self._end_list()
             return
         known = journal.entries.get(item.name)
         fresh = known is None or not known.listed
         journal.listed_item(item)
-        refused = self.order.respect and opted_out(meta)
+        refused = order.respect and opted_out(meta)
         known = journal.entries[item.name]
         path = self.path(item.name)
         if fresh and path is not None:  # of an earlier collection
@@ -413,52 +314,25 @@ class Collector:
         if not self._missing(item.name):
             self.stale.discard(item.name)
             return
-        hopeless = self._hopeless(meta, item.addresses)
-        if hopeless:
-            journal.add("failed", item.name, kind=hopeless)
+        kind = hopeless(meta, [order.real(address) for address in item.addresses], order.hosts, order.file_bytes)
+        if kind is not None:
+            journal.add("failed", item.name, kind=kind)
             self.stale.discard(item.name)
         elif fresh or item.name in self.stale:
             self.stale.discard(item.name)
-            if item.name not in self.again and item.name not in self.suspects:
+            if item.name not in self.again and item.name not in self.suspects():
                 self.new.append(item.name)
-
-    def _hopeless(self, meta: Mapping[str, Any], addresses: list[str]) -> str | None:
-        """Why a file need not be asked for, by what its list says; None: it may be had."""
-        if not any(gallerydl.allowed(self._real(address), self.order.hosts) for address in addresses):
-            return failures.HOST
-        if PurePosixPath(_path(addresses[0])).suffix[1:].lower() in NO_PICTURES:
-            return failures.TYPE
-        size = meta.get("file_size") or meta.get("filesize") or meta.get("size")
-        return failures.LONG if isinstance(size, int) and size > self.order.file_bytes else None
-
-    def _stored(self, meta: dict[str, Any]) -> dict[str, Any]:
-        """What the embedded gallery says, without its port."""
-        local = self.order.local
-        if not local:
-            return meta
-        return {k: v.replace(f"{local}/", gallerydl.DEMO) if isinstance(v, str) else v for k, v in meta.items()}
-
-    def _real(self, address: str) -> str:
-        local = self.order.local
-        return (
-            f"{local}/{address.removeprefix(gallerydl.DEMO)}"
-            if local and address.startswith(gallerydl.DEMO)
-            else address
-        )
 
     def _end_list(self) -> None:
         """The list was read to its end."""
-        self.journal.add("end", requests=self._turns)
+        self.journal.add("end", requests=self.reading.turns)
         self.list_health.well()
         # what was listed again is queued by now, and what was not is not to be had
         self.stale = {name for name in self.stale if self.journal.entries[name].listed}
-        self.end()
+        self.reading.end()
 
     def _ended(self, ended: Ended) -> None:
-        assert self.child is not None
-        assert self.site is not None
-        self.child.close()
-        self.child, self.held = None, None
+        self.reading.close()
         if ended.kind == failures.DISK:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.order.folder))
         if ended.code in (32, 64) and not self.journal.entries:
@@ -479,19 +353,18 @@ class Collector:
         assert self.site is not None
         self.site.ill(self.list_health, failure, self, alone=False)
         if self.list_health.stopped():
-            self.end(0)
+            self.reading.end(0)
 
     def time_out(self) -> None:
         """Gallery-dl says nothing any more."""
-        self.end(0)
+        self.reading.end(0)
         self._list_ill(Failure(failures.TIME_OUT))
 
     # -- the files
 
-    def _fetch(self, name: str) -> None:
+    def fetch(self, name: str) -> None:
         """Fetch a file in the thread of the site, or take it from another source that has it."""
         assert self.site is not None
-        self.suspects.discard(name)
         if not self._missing(name):  # opted out meanwhile
             return
         item, site = self.journal.item(name), self.site
@@ -506,7 +379,7 @@ class Collector:
         turn = max(self.patience.turn, 2 * spent)  # not every server can go on in the middle
         wanted = Wanted(
             name=name,
-            addresses=tuple(self._real(address) for address in item["addresses"]),
+            addresses=tuple(self.order.real(address) for address in item["addresses"]),
             headers={key: value for key, value in item["headers"].items() if "***" not in value},
             hashes=item["hashes"],
             hosts=order.hosts,
@@ -534,7 +407,7 @@ class Collector:
                 self._marked = 0
                 if marked:  # and marks are not to be heeded now
                     self.journal.add("marked", name)
-                self._take(name, path, self._unreal(address))
+                self._take(name, path, self.order.stored(address))
             case SetAside(spent):
                 self.site.well()
                 self.journal.add("spent", name, seconds=spent)
@@ -542,7 +415,6 @@ class Collector:
             case Failure(failures.DISK):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.order.folder))
             case Failure(kind) if kind in failures.SITE:
-                self.suspects.add(name)
                 self.site.ill_file(outcome, self, name)
             case Failure():
                 self.blame(name)
@@ -555,13 +427,8 @@ class Collector:
             return self.journal.entries[name].tries > 0
         return self.clock.now() > self.journal.listed_at + STALE_S
 
-    def _unreal(self, address: str) -> str:
-        local = self.order.local
-        return address.replace(f"{local}/", gallerydl.DEMO) if local else address
-
     def blame(self, name: str) -> None:
         """A try of this file has failed, by its own fault."""
-        self.suspects.discard(name)
         if self._changed(name, self.kinds[name]):
             self.stale.add(name)
             return
@@ -571,7 +438,7 @@ class Collector:
         else:
             download.forget(self.order.folder / f"{name}{download.PARTIAL}")
 
-    def known_good(self) -> tuple["Collector", Callable[[], Failure | None]] | None:
+    def known_good(self) -> "Question | None":
         """A question that a site which is well answers: for a file that came from there."""
         entries = self.journal.entries
         if not self._last:
@@ -580,12 +447,8 @@ class Collector:
         known = entries.get(self._last)
         if known is None or not known.address or self._last in self._vanished:
             return None
-        headers, real = self.journal.item(self._last)["headers"], self._real(known.address)
+        headers, real = self.journal.item(self._last)["headers"], self.order.real(known.address)
         return self, lambda: download.probe(real, self.order.hosts, headers, self.session)
-
-    def pause_until(self) -> float:
-        """When the pause after the last request is over, s since 1970."""
-        return self._at
 
     def probed(self, failure: Failure | None) -> None:
         """Take in the answer; a file that was not there may have vanished, so it is not asked for again."""
@@ -596,7 +459,6 @@ class Collector:
 
     def clear(self, name: str) -> None:
         """The site was to blame: this file is tried again, after the others."""
-        self.suspects.discard(name)
         self.again[name] = self.clock.now()
 
     def _take(self, name: str, path: Path, address: str) -> None:
@@ -631,15 +493,5 @@ class Collector:
             self.here, self.bytes = self.here - 1, self.bytes - path.stat().st_size
             path.unlink()
 
-    def end(self, grace_s: float = GRACE_S) -> None:
-        """End gallery-dl, if it runs."""
-        if self.child is not None:
-            self.child.stop(grace_s)
-            self.child, self.held = None, None
 
-
-def _path(address: str) -> str:
-    try:
-        return urlsplit(address).path
-    except ValueError:
-        return ""
+Question = tuple[Collector, Callable[[], Failure | None]]  # for a file that is known to be there; None: it is

@@ -5,7 +5,6 @@ Each file is written under a name that ends in `.part` and gets its final name w
 
 import contextlib
 import email.utils
-import errno
 import hashlib
 import json
 import threading
@@ -19,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
+from semireal import stage
 from semireal.collect import failures
 from semireal.collect.failures import Failure
 from semireal.collect.gallerydl import allowed
@@ -29,13 +29,8 @@ REDIRECTS = 5
 CHUNK = 1 << 16
 LONGEST_WAIT_S = 7 * 86400  # that a site may ask for
 NO_PICTURES = ("video/", "audio/", "font/", "application/")  # media types
-PAGES = (
-    "text/html",
-    "application/xhtml+xml",
-    "application/json",
-    "text/xml",
-    "application/xml",
-)  # of a site that is ill
+# what a site that is ill says instead
+PAGES = ("text/html", "application/xhtml+xml", "application/json", "text/xml", "application/xml")
 UNKNOWN = "application/octet-stream"  # is any of them
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
 PARTIAL = ".part"
@@ -87,15 +82,15 @@ Outcome = Fetched | SetAside | Failure
 
 def fetch(wanted: Wanted, session: requests.Session, stop: threading.Event) -> Outcome:
     """Fetch a file; `stop` ends it early, with what is here kept."""
-    failure = Failure(failures.OTHER, "no address")
+    failure = Failure(failures.OTHER)
     for address in wanted.addresses:
         try:
             found = _fetch(wanted, address, session, stop)
         except OSError as error:
             if isinstance(error, requests.RequestException):
                 found = failures.of_exception(error)
-            elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                found = Failure(failures.DISK, str(error))
+            elif error.errno in stage.NO_SPACE:
+                found = Failure(failures.DISK)
             else:
                 raise
         except (urllib3.exceptions.HTTPError, ValueError) as error:
@@ -133,7 +128,7 @@ def _fetch(wanted: Wanted, address: str, session: requests.Session, stop: thread
     with contextlib.closing(response):
         if response.status_code == 416:  # what is here does not fit what is there
             forget(part)
-            return Failure(failures.BROKEN, "the file has changed while it was fetched")
+            return Failure(failures.BROKEN)
         failure = failures.of_response(response) or _unwanted(response, wanted.limits)
         if failure:
             return failure
@@ -143,7 +138,7 @@ def _fetch(wanted: Wanted, address: str, session: requests.Session, stop: thread
             return Fetched(None, address, against)
         if response.status_code == 206 and not _continues(response, start, version):
             forget(part)
-            return Failure(failures.BROKEN, "another part, or of another file, than was asked for")
+            return Failure(failures.BROKEN)  # another part, or of another file, than was asked for
         if response.status_code != 206:
             start = 0
         _remember(part, address, response)
@@ -153,7 +148,7 @@ def _fetch(wanted: Wanted, address: str, session: requests.Session, stop: thread
     if isinstance(end, Failure):
         return end
     if not end:
-        return Failure(failures.SLOW, "") if spent > wanted.limits.longest_s else SetAside(spent)
+        return Failure(failures.SLOW) if spent > wanted.limits.longest_s else SetAside(spent)
     return _finish(wanted, part, address, response, against)
 
 
@@ -163,25 +158,25 @@ def opened(
     """The answer for an address, redirects followed within the hosts."""
     for _ in range(REDIRECTS):
         if not allowed(address, hosts):
-            return Failure(failures.HOST, address)
+            return Failure(failures.HOST)
         response = session.get(address, headers=dict(headers), stream=True, allow_redirects=False, timeout=TIMEOUT_S)
         if not response.is_redirect:
             return response
         response.close()
         address = urljoin(address, response.headers["Location"])
-    return Failure(failures.OTHER, "too many redirects")
+    return Failure(failures.OTHER)  # too many redirects
 
 
 def _unwanted(response: requests.Response, limits: Limits) -> Failure | None:
     """Why the body need not be fetched, told by its header."""
     media_type = response.headers.get("Content-Type", "image/").partition(";")[0].strip().lower()
     if media_type in PAGES:
-        return Failure(failures.PAGE, "")
+        return Failure(failures.PAGE)
     if media_type.startswith(NO_PICTURES) and media_type != UNKNOWN:
-        return Failure(failures.TYPE, media_type)
+        return Failure(failures.TYPE)
     size = response.headers.get("Content-Length", "")
     if size.isdecimal() and int(size) > limits.bytes:
-        return Failure(failures.LONG, f"{int(size) / 1e6:.0f} MB")
+        return Failure(failures.LONG)
     return None
 
 
@@ -200,12 +195,12 @@ def _receive(
             if size > limits.bytes:
                 file.close()
                 forget(part)
-                return Failure(failures.LONG, f"more than {limits.bytes / 1e6:.0f} MB")
+                return Failure(failures.LONG)
             if stop.is_set() or (time.monotonic() > end and size != expected):
                 return False
     if expected is not None and size != expected:
-        return Failure(failures.BROKEN, f"{size} of {expected} bytes")
-    return True if size else Failure(failures.BROKEN, "empty")
+        return Failure(failures.BROKEN)
+    return True if size else Failure(failures.BROKEN)
 
 
 def _expected(response: requests.Response, start: int) -> int | None:
@@ -224,7 +219,7 @@ def _finish(wanted: Wanted, part: Path, address: str, response: requests.Respons
         with part.open("rb") as file:
             if hashlib.file_digest(file, kind).hexdigest() != stated:
                 forget(part)
-                return Failure(failures.WRONG, f"{kind} is not {stated}")
+                return Failure(failures.WRONG)
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     named = Path(urlsplit(address).path).suffix.lower()
     suffix = SUFFIXES.get(media_type) or (named if named[1:].isalnum() and len(named) < 7 and named.isascii() else "")

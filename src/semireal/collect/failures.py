@@ -8,13 +8,8 @@ import requests
 GONE, RATE, CHALLENGE, SERVER = "gone", "rate limited", "challenge page", "server error"
 TIME_OUT, CONNECTION, BROKEN, REFUSED = "time-out", "connection failed", "broken off", "refused"
 HOST, LOGIN, LONG, DISK = "other host", "needs a login", "too long", "disk full"
-SLOW, TYPE, PAGE, WRONG = (
-    "too slow",
-    "not a picture by its type",
-    "a page, no picture",
-    "not the bytes that the site states",
-)
-LEFT = "left, as the others are marked"
+SLOW, TYPE, PAGE = "too slow", "not a picture by its type", "a page, no picture"
+WRONG, LEFT = "not the bytes that the site states", "left, as the others are marked"
 NO_LIST, OTHER = "not a list", ""
 
 BLOCKED = (RATE, CHALLENGE)  # the site wants no more for now
@@ -39,10 +34,9 @@ _SIGNS = (
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something could not be had: one of the kinds above, details, and what the site says about a next try."""
+    """Why something could not be had: one of the kinds above, and what the site says about a next try."""
 
     kind: str
-    text: str = ""
     retry_after: str | None = None
     words: str = ""  # of gallery-dl, for people
 
@@ -72,13 +66,12 @@ def of_response(response: requests.Response) -> Failure | None:
         return None
     after = response.headers.get("Retry-After")
     if "challenge" in response.headers.get("cf-mitigated", ""):
-        return Failure(CHALLENGE, "", after)
-    return Failure(of_status(response.status_code), f"{response.status_code} {response.reason}", after)
+        return Failure(CHALLENGE, after)
+    return Failure(of_status(response.status_code), after)
 
 
 def of_exception(error: Exception) -> Failure:
     """Why a request came to nothing."""
-    message = f"{type(error).__name__}: {error}"
-    if isinstance(error, ValueError) and not isinstance(error, requests.exceptions.JSONDecodeError):
-        return Failure(OTHER, message)  # an address or a header that is none
-    return Failure(kind_of(message) or CONNECTION, message)
+    if isinstance(error, ValueError):
+        return Failure(OTHER)  # an address or a header that is none
+    return Failure(kind_of(f"{type(error).__name__}: {error}") or CONNECTION)

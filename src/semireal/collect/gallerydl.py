@@ -192,10 +192,8 @@ def allowed(link: str, hosts: list[str]) -> bool:
 # --- the process -------------------------------------------------------------------------------------------
 
 
-class Turn(NamedTuple):
+class Turn:
     """Gallery-dl asks for the turn at the site, for a request."""
-
-    url: str
 
 
 class File(NamedTuple):
@@ -321,13 +319,13 @@ class Child:
 
 def _event(word: str, told: dict[str, Any]) -> Event:
     if word == guard.TURN:
-        return Turn(told["url"])
+        return Turn()
     if word == guard.FILE:
         return File(told)
     if "error" in told:
-        return Ill(Failure(failures.kind_of(told["error"]) or failures.CONNECTION, told["error"]))
+        return Ill(Failure(failures.kind_of(told["error"]) or failures.CONNECTION))
     kind = failures.CHALLENGE if told["challenge"] else failures.of_status(told["status"])
-    return Ill(Failure(kind, str(told["status"]), told["retry_after"]))
+    return Ill(Failure(kind, told["retry_after"]))
 
 
 def _in_child(parent: int) -> None:

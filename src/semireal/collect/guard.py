@@ -68,7 +68,7 @@ def guarded(send: Send) -> Send:
     def guarded_send(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         stream = options.pop("stream", False)
         request.headers["Accept-Encoding"] = "gzip, deflate"
-        say(TURN, {"method": request.method, "url": request.url})
+        say(TURN, {})
         while True:  # an answer to ILL is the turn for the next try
             try:
                 response = send(session, request, stream=True, **options)

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,8 +124,6 @@ class Journal:
                 known.refused, known.marked, known.file = True, known.marked or event["marked"], ""
             case "marked":  # but here all the same
                 self.entries[name].marked = True
-            case "lost":  # the file was removed by someone
-                self.entries[name].file = ""
             case "wait":
                 self.until, self.problem = event["until"], event["problem"]
             case "end":
@@ -159,8 +157,6 @@ class Journal:
         yield {"event": "listing", "name": "", "version": self.version, "at": self.listed_at}
         for name, known in self.entries.items():
             yield {"event": "listed", "name": name, "item": json.loads(known.item)}
-            if known.marked:
-                yield {"event": "marked", "name": name}
         old = [name for name, known in self.entries.items() if not known.listed]
         if old:
             yield {"event": "anew", "name": ""}
@@ -170,6 +166,8 @@ class Journal:
         for name, known in self.entries.items():
             if known.refused and known.listed:
                 yield {"event": "refused", "name": name, "marked": known.marked}
+            elif known.marked:
+                yield {"event": "marked", "name": name}
             if known.file:  # after a mark that was not heeded
                 more = {"file": known.file, "address": known.address, "version": known.version}
                 yield {"event": "done", "name": name} | more
@@ -194,23 +192,17 @@ class Journal:
             os.fsync(file.fileno())
         new.replace(self.path)
 
-    def names(self) -> Iterator[str]:
-        """Names of the files of the present list."""
-        return (name for name, known in self.entries.items() if known.listed)
-
     def wanted(self, limit: int | None) -> list[str]:
         """Names of the listed files, up to a limit that does not count those opted out."""
         names, count = [], 0
-        for name in self.names():
-            count += not self.entries[name].refused
+        for name, known in self.entries.items():
+            if not known.listed:
+                continue
+            count += not known.refused
             if limit is not None and count > limit:
                 break
             names.append(name)
         return names
-
-    def files(self) -> Iterable[tuple[str, str]]:
-        """Name and file name of what is here."""
-        return ((name, known.file) for name, known in self.entries.items() if known.file)
 
 
 def _packed(told: Mapping[str, Any]) -> bytes:

@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from semireal import text
-from semireal.collect.gallerydl import LINK, MARKS
+from semireal.collect import failures
+from semireal.collect.gallerydl import LINK, MARKS, allowed
 from semireal.collect.guard import FALLBACK, HEADERS
 from semireal.manifest import Row
 
@@ -26,6 +28,14 @@ _FLAGS = ("noai", "no_ai", "noimageai", "is_ai_use_disallowed", "isAiUseDisallow
 _HASHES = {"sha256": 64, "sha1": 40, "md5": 32}  # hexadecimal digits
 _IMAGE = re.compile(r"\.(jpe?g|png|webp|gif|avif|bmp|tiff?|heic|jxl)$", re.IGNORECASE)
 _PINTEREST_LARGE = "736x"  # the rendition that its pages show
+
+
+NO_PICTURES = frozenset(
+    (
+        *("mp4", "webm", "mov", "avi", "mkv", "ogv", "ogg", "oga", "mp3", "wav", "flac", "mid", "swf"),
+        *("zip", "rar", "7z", "gz", "cbz", "pdf", "psd", "djvu", "svg", "stl", "html", "htm"),
+    )
+)  # extensions
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,16 @@ def rendition(address: str, item: Mapping[str, Any]) -> str:
     """What the manifest says about the rendition of a file that came from one of the addresses of an item."""
     first, told = item["addresses"][0], str(item["row"].get("rendition") or "")
     return told if address == first else "preview"
+
+
+def hopeless(meta: Mapping[str, Any], addresses: list[str], hosts: list[str], most_bytes: int) -> str | None:
+    """The kind of failure that asking for a file would bring, by what its list says; None: it may be had."""
+    if not any(allowed(address, hosts) for address in addresses):
+        return failures.HOST
+    if PurePosixPath(urlsplit(addresses[0]).path).suffix[1:].lower() in NO_PICTURES:
+        return failures.TYPE
+    size = meta.get("file_size") or meta.get("filesize") or meta.get("size")
+    return failures.LONG if isinstance(size, int) and size > most_bytes else None
 
 
 def describe(meta: Mapping[str, Any]) -> Row:

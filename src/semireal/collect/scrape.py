@@ -14,7 +14,7 @@ from typing import Any
 
 from semireal import code, files, images, manifest, paths, stage, text
 from semireal.collect import gallery, takedowns
-from semireal.collect.collector import CLOCK, Clock, Collector, Order
+from semireal.collect.collector import Collector
 from semireal.collect.gallery import Gallery
 from semireal.collect.gallerydl import (
     CONTACT,
@@ -28,6 +28,7 @@ from semireal.collect.gallerydl import (
 )
 from semireal.collect.health import Patience
 from semireal.collect.listing import rendition
+from semireal.collect.orders import CLOCK, Clock, Order
 from semireal.collect.source import AUTO, Source, load_sources
 from semireal.collect.takedowns import Takedowns
 from semireal.collect.turns import clock, collect

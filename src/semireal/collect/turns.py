@@ -16,10 +16,11 @@ from typing import Any
 from tqdm import tqdm
 
 from semireal.collect import download, failures
-from semireal.collect.collector import AGAIN, FIRST_TRY, LIST, Clock, Collector, Offer, Order
+from semireal.collect.collector import AGAIN, FIRST_TRY, LIST, Collector, Offer, Question
 from semireal.collect.download import Fetcher
 from semireal.collect.failures import Failure
 from semireal.collect.health import Health, Patience
+from semireal.collect.orders import Clock, Order
 
 Proposal = tuple[float, int, int, Offer]  # from when on, its rank, the place of its source, what it is
 BEFORE_ALL = -1  # as the place of a source
@@ -42,7 +43,7 @@ class Site:
         self.problem = next((c.journal.problem for c in self.collectors if c.journal.until == self.until), "")
         self.until = min(self.until, self.clock.now() + download.LONGEST_WAIT_S)
         self._end: Callable[[Any], None] | None = None
-        self._suspects: list[tuple[Collector, str]] = []
+        self.suspects: list[tuple[Collector, str]] = []  # files whose failure may be the site's
         for collector in self.collectors:
             collector.site = self
 
@@ -74,13 +75,13 @@ class Site:
         """A file could not be had, perhaps by the site's fault."""
         self.ill(self.health, failure, owner, alone=True)
         if name:
-            self._suspects.append((owner, name))
+            self.suspects.append((owner, name))
 
     def well(self) -> None:
         """A file was had: one failure before it was that file's own fault, several were the site's."""
         alone = self.health.strikes == 1
         self.health.well()
-        suspects, self._suspects = self._suspects, []
+        suspects, self.suspects = self.suspects, []
         for collector, name in suspects:
             if alone:
                 collector.blame(name)
@@ -89,13 +90,13 @@ class Site:
 
     def busy(self) -> bool:
         """Whether something is under way at the site."""
-        return self.fetcher.busy or any(collector.busy() for collector in self.collectors)
+        return self.fetcher.busy or any(collector.reading.busy() for collector in self.collectors)
 
     def turn(self) -> float | None:
         """Let the next thing happen; returns when to look again, None if all is done or stopped."""
         now = self.clock.now()
         for collector in self.collectors:
-            if collector.silent():
+            if collector.reading.silent(self.patience.silence):
                 collector.time_out()
         if self.busy():
             return now + 1
@@ -105,7 +106,7 @@ class Site:
             for offer in collector.offers(now)
             if not offer.health.stopped()
         ]
-        if self._suspects and not self.health.stopped():
+        if self.suspects and not self.health.stopped():
             offers = self._telling(offers, now)
         ready = [one for one in offers if one[0] <= now]
         if not ready:
@@ -127,16 +128,15 @@ class Site:
             others = [one for one in others if one[3].health is not self.health]
         elif any(one[1] in (FIRST_TRY, LIST) and one[0] <= max(now, self.until) for one in others):
             return others  # a list may bring more files
-        at = known[0].pause_until() if known is not None else self._suspects[0][0].due(now)
-        probe = Offer(AGAIN, at, self.health, self._probe)
+        at = known[0].rested_at if known is not None else self.suspects[0][0].due(now)
+        probe = Offer(AGAIN, at, self.health, lambda: self._probe(known))
         return [*others, (max(at, self.until, self.health.until), AGAIN, BEFORE_ALL, probe)]
 
-    def _probe(self) -> None:
+    def _probe(self, known: Question | None) -> None:
         """Ask for something that the site is known to have; without that, for the suspect again."""
-        known = next((found for c in self.collectors if (found := c.known_good())), None)
         if known is None:
-            owner, name = self._suspects.pop(0)
-            owner._fetch(name)
+            owner, name = self.suspects.pop(0)
+            owner.fetch(name)
             return
         owner, ask = known
 
@@ -173,7 +173,7 @@ def collect(
         by_site: dict[str, deque[Collector]] = {}
         for order in orders:
             collectors[order.name] = Collector(order, patience, secrets, clock)
-            stack.callback(collectors[order.name].end)
+            stack.callback(collectors[order.name].reading.end)
             by_site.setdefault(order.site, deque()).append(collectors[order.name])
         sites = []
         for theirs in by_site.values():
@@ -185,7 +185,8 @@ def collect(
             if not moments or min(moments) > deadline:
                 break  # nothing is left to do before the run has to end
             timeout = max(0.0, min(1.0, min(moments) - clock.now()))
-            children = [stream for c in collectors.values() if c.child for stream in c.child.streams()]
+            running = [c.reading.child for c in collectors.values() if c.reading.child is not None]
+            children = [stream for child in running for stream in child.streams()]
             clock.wait([awake, *children], timeout, busy=any(site.busy() for site in sites))
             with suppress(BlockingIOError):
                 awake.recv(1 << 10)

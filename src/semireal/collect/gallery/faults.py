@@ -84,7 +84,8 @@ class Fault:
 class Faults:
     """The faults of a gallery, and the count of what it was asked for and what it has sent whole.
 
-    The first fault that fits a request strikes. Counts are by ("list", "TAGS PAGE") and ("file", NAME).
+    The first fault that fits a request strikes. Who asks for a part of a file gets it all, and that is not counted as
+    sent. Counts are by ("list", "TAGS PAGE") and ("file", NAME).
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -105,7 +106,7 @@ class Faults:
         elif not fault.send(handler, status, body, media_type):
             return
         with self._lock:
-            self.served[on, name] += status == 200
+            self.served[on, name] += status == 200 and "Range" not in handler.headers
 
     def _fitting(self, on: On, name: str) -> Fault | None:
         for number, fault in enumerate(self.faults):
