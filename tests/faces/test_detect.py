@@ -180,6 +180,16 @@ def test_small_faces_of_large_pictures_and_strips_are_found(px: int) -> None:
             assert face.side == pytest.approx(px, rel=0.3)
 
 
+def test_nothing_is_found_in_plain_strips_whatever_memory_held_before() -> None:
+    detector = detect.make("yunet", 0.5, 480)
+    for width in (1, 31, 32, 33, 40):
+        strip = np.full((480, width, 3), 200, np.uint8)
+        for value in (np.nan, 1e30, -1e30, 50.0, -50.0, 1.0) * 5:
+            freed = [np.full(size, value, np.float32) for size in range(1000, 200_000, 4000)]
+            del freed
+            assert detector(strip) == detector(np.ascontiguousarray(strip.transpose(1, 0, 2))) == [], (width, value)
+
+
 def test_a_closer_look_only_where_needed() -> None:
     asked: list[int] = []
 

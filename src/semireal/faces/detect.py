@@ -99,7 +99,7 @@ class YuNet:
     """
 
     NMS_IOU = 0.3
-    LEAST = 32  # px; on narrower strips the network returns infinities
+    LEAST = 33  # px; with less its last map is one cell wide, and OpenCV 4.14 reads memory that nobody has written
     TOP_K = 5000
 
     def __init__(self, score: float, size: int) -> None:
@@ -110,13 +110,11 @@ class YuNet:
     def __call__(self, img: Pixels, size: int | None = None) -> list[Face]:
         """See Detector."""
         small, sx, sy = scaled(img, size or self.size)
-        if min(small.shape[:2]) < self.LEAST:
-            return []
-        self._net.setInputSize((small.shape[1], small.shape[0]))
-        _, rows = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        found = [] if rows is None else rows
-        # on narrow strips some are infinite
-        return largest_first([self._face(row, sx, sy) for row in found if np.isfinite(row).all()])
+        below, right = (max(self.LEAST - length, 0) for length in small.shape[:2])
+        wide = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT)
+        self._net.setInputSize((wide.shape[1], wide.shape[0]))
+        _, rows = self._net.detect(cv2.cvtColor(wide, cv2.COLOR_RGB2BGR))
+        return largest_first([self._face(row, sx, sy) for row in ([] if rows is None else rows)])
 
     @staticmethod
     def _face(row: NDArray[np.float32], sx: float, sy: float) -> Face:
