@@ -167,6 +167,19 @@ def test_any_media_type_that_may_be_a_picture_is_fetched(site: Site, wanted: Wan
     assert isinstance(fetch(wanted), Fetched)
 
 
+def test_a_file_that_grows_too_large_unannounced_is_left(site: Site, wanted: Wanted) -> None:
+    site.headers["Content-Length"] = ""  # so the end of the connection is the end of the file
+    assert isinstance(fetch(replace(wanted, limits=Limits(len(BODY)))), Fetched)
+    assert fetch(replace(wanted, name="y", limits=Limits(len(BODY) - 1))).kind == failures.LONG
+    assert [path.name for path in wanted.folder.iterdir()] == ["x.png"]
+
+
+@pytest.mark.parametrize("first", ["http://elsewhere.invalid/x.png", "http://[::1", "http://127.0.0.1:99999/x.png"])
+def test_an_address_elsewhere_or_that_is_none_leaves_the_next_one(site: Site, wanted: Wanted, first: str) -> None:
+    assert fetch(replace(wanted, addresses=(first, site.url))) == Fetched(wanted.folder / "x.png", site.url)
+    assert fetch(replace(wanted, name="y", addresses=(first,))).kind in (failures.HOST, failures.OTHER)
+
+
 def test_a_mark_against_training_is_heeded_before_the_file_comes(site: Site, wanted: Wanted) -> None:
     site.headers["X-Robots-Tag"] = "noai, noimageai"
     assert fetch(wanted) == Fetched(None, site.url, marked=True)

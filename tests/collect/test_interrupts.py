@@ -19,6 +19,7 @@ from scraping import Run, Scraper, children_of, definition_of, reasons, stored, 
 from semireal import manifest
 from semireal.collect import gallerydl, takedowns
 from semireal.collect.gallery.faults import Fault
+from semireal.collect.journal import Journal
 from semireal.collect.source import load_sources
 from semireal.errors import Unfinished, UserError
 
@@ -134,6 +135,29 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(work_root: Path) -> None:
         _, messages = process.communicate(timeout=30)
         assert process.returncode == 0, messages
         assert files_of(faults) == {f"{n}.png": 1 for n in range(40)}
+
+
+def test_ctrl_c_while_journals_are_read_says_how_far_the_others_are(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = cards(3)
+    store.add(3, "b")
+    with gallery(store) as (url, _):
+        sources = {"a": {"url": f"{url}a", "per_day": 2}, "b": {"url": f"{url}b"}}
+        with pytest.raises(Unfinished):
+            run(sources)
+        load = Journal.load
+
+        def second_is_interrupted(path: Path) -> Journal:
+            if path.parent.name.startswith("b-"):
+                raise KeyboardInterrupt
+            return load(path)
+
+        monkeypatch.setattr(Journal, "load", second_is_interrupted)
+        capsys.readouterr()
+        with pytest.raises(KeyboardInterrupt):
+            run(sources)
+        assert "a: 2 images" in capsys.readouterr().err
 
 
 def test_the_end_of_the_disk_loses_nothing(run: Run, work_root: Path) -> None:

@@ -1,7 +1,12 @@
 """What robots.txt says about training is heeded; its rules for crawlers are not ours."""
 
-import pytest
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+import requests
+
+from semireal.collect import robots
 from semireal.collect.robots import refuses
 
 
@@ -24,3 +29,32 @@ from semireal.collect.robots import refuses
 )
 def test_only_what_is_about_training_counts(text: str, expected: bool) -> None:
     assert refuses(text) == expected
+
+
+def test_a_redirect_is_followed_within_the_hosts_alone() -> None:
+    sent: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            sent.append(f"{self.headers['Host']}{self.path}")
+            if self.path == "/robots.txt":
+                self.send_response(301)
+                self.send_header("Location", f"http://localhost:{port}/other.txt")
+                self.end_headers()
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"User-agent: semireal\nDisallow: /\n")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        port = server.server_address[1]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"moebooru:http://127.0.0.1:{port}/post?tags=a"
+        assert not robots.asked(url, {}, ["127.0.0.1"], requests.Session())
+        assert sent == [f"127.0.0.1:{port}/robots.txt"]
+        assert robots.asked(url, {}, ["127.0.0.1", "localhost"], requests.Session())
+        assert sent[-1] == f"localhost:{port}/other.txt"
+        server.shutdown()

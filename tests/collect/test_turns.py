@@ -84,6 +84,14 @@ def test_a_file_that_vanished_after_it_came_does_not_make_a_site_ill(run: Run) -
         assert found == {"": 3, "download failed: server error": 1}
 
 
+def test_what_tells_whose_fault_it_was_waits_for_no_budget(run: Run) -> None:
+    bad = Fault("status", only=frozenset({"1.png"}), status=500)
+    with gallery(cards(2), bad) as (url, faults), pytest.raises(Unfinished, match="1 server error"):
+        run({"a": {"url": f"{url}a", "per_day": 2}})
+    assert faults.asked["file", "0.png"] == 2  # once for it, and once for what is known to be there
+    assert faults.asked["file", "1.png"] == 1
+
+
 def test_old_addresses_are_blamed_in_the_same_run_where_listing_again_is_not_worth_it(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
