@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import re
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from datetime import datetime
 from itertools import pairwise
 from multiprocessing import connection
 from pathlib import Path
@@ -72,6 +75,19 @@ def test_many_bad_files_in_a_row_keep_no_good_one_away(run: Run, status: int) ->
         assert found == {"": 18, f"download failed: {kind}": 12}
 
 
+def test_an_ill_site_costs_no_file_its_only_try(run: Run) -> None:
+    ill = Fault("status", status=503, only=frozenset({"3.png", "4.png"}), times=1)
+    with gallery(cards(8), ill) as (url, _):
+        assert reasons(run({"a": {"url": f"{url}a"}}, replace(HASTY, tries=1, strikes=8))) == {"": 8}
+
+
+def test_one_bad_file_has_used_its_only_try(run: Run) -> None:
+    bad = Fault("status", status=503, only=frozenset({"3.png"}), times=1)
+    with gallery(cards(8), bad) as (url, _):
+        found = reasons(run({"a": {"url": f"{url}a"}}, replace(HASTY, tries=1, strikes=8)))
+        assert found == {"": 7, "download failed: server error": 1}
+
+
 def test_a_file_that_vanished_after_it_came_does_not_make_a_site_ill(run: Run) -> None:
     store = cards(4)
     bad = Fault("status", only=frozenset({"3.png"}), status=500)
@@ -88,7 +104,7 @@ def test_what_tells_whose_fault_it_was_waits_for_no_budget(run: Run) -> None:
     bad = Fault("status", only=frozenset({"1.png"}), status=500)
     with gallery(cards(2), bad) as (url, faults), pytest.raises(Unfinished, match="1 server error"):
         run({"a": {"url": f"{url}a", "per_day": 2}})
-    assert faults.asked["file", "0.png"] == 2  # once for it, and once for what is known to be there
+    assert faults.asked["file", "0.png"] == 2  # once to have it, and once for what is known to be there
     assert faults.asked["file", "1.png"] == 1
 
 
@@ -121,6 +137,19 @@ def test_a_wait_in_milliseconds_does_not_last_for_ever(run: Run) -> None:
         for _ in range(2):
             with pytest.raises(Unfinished, match="the site asks to wait 604800 s"):
                 run(source)
+
+
+def test_a_wait_noted_by_a_wrong_clock_does_not_last_for_ever(run: Run, work_root: Path) -> None:
+    with gallery(cards(2)) as (url, _):
+        source = {"a": {"url": f"{url}a", "per_day": 1}}
+        with pytest.raises(Unfinished):
+            run(source)
+        (path,) = work_root.glob("work/*/journal.jsonl")
+        Journal.load(path).add("wait", until=time.time() + 1e9, problem="rate limited")
+        with pytest.raises(Unfinished, match="rate limited") as said:
+            run(source)
+        (moment,) = re.findall(r"go on after (\S+ \S+)", str(said.value))
+        assert datetime.fromisoformat(moment).timestamp() < time.time() + download.LONGEST_WAIT_S + 60
 
 
 def test_a_user_agent_of_the_secrets_is_sent_with_files_and_no_token_is_kept(run: Run, work_root: Path) -> None:
