@@ -47,6 +47,15 @@ def test_what_a_site_says_later_does_not_change_the_row_of_a_file_that_is_here(t
         assert known.count == 2
 
 
+def test_a_list_that_says_nothing_new_adds_no_line(tmp_path: Path) -> None:
+    journal = Journal.load(tmp_path / "journal.jsonl")
+    for title in ("first", "first", "second", "second"):
+        journal.listed_item(item("x", title))
+    journal.add("done", "x", file="x.png", address="https://example.org/x.png", version="1")
+    journal.listed_item(item("x", "third"))
+    assert journal.path.read_bytes().count(b'"listed"') == 2
+
+
 def state(journal: Journal) -> dict[str, Any]:
     """What matters of a journal."""
     whole = {key: value for key, value in vars(journal).items() if key not in ("path", "lines", "entries")}
