@@ -174,6 +174,11 @@ def test_a_file_that_grows_too_large_unannounced_is_left(site: Site, wanted: Wan
     assert [path.name for path in wanted.folder.iterdir()] == ["x.png"]
 
 
+def test_the_hash_is_that_of_the_wanted_rendition_alone(site: Site, wanted: Wanted) -> None:
+    smaller = replace(wanted, addresses=("http://elsewhere.invalid/x.png", site.url), hashes={"md5": "0" * 32})
+    assert fetch(smaller) == Fetched(wanted.folder / "x.png", site.url)
+
+
 @pytest.mark.parametrize("first", ["http://elsewhere.invalid/x.png", "http://[::1", "http://127.0.0.1:99999/x.png"])
 def test_an_address_elsewhere_or_that_is_none_leaves_the_next_one(site: Site, wanted: Wanted, first: str) -> None:
     assert fetch(replace(wanted, addresses=(first, site.url))) == Fetched(wanted.folder / "x.png", site.url)
