@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from semireal.collect import failures, listing
 from semireal.collect.gallerydl import LINK
 from semireal.collect.listing import describe, item_of, opted_out, plain_text
 
@@ -211,3 +212,20 @@ def test_a_licence_has_its_address_and_restrictions() -> None:
         "https://cc.org/by/4.0",
         "personality",
     )
+
+
+@pytest.mark.parametrize(
+    ("meta", "addresses", "expected"),
+    [
+        ({}, ["https://a.org/x.png"], None),
+        ({}, ["https://b.org/x.png", "https://a.org/x.png"], None),  # the smaller rendition may be had
+        ({}, ["https://b.org/x.png"], failures.HOST),
+        ({}, ["https://a.org/x.mp4"], failures.TYPE),
+        ({"file_size": 1000}, ["https://a.org/x.png"], None),
+        ({"file_size": 1001}, ["https://a.org/x.png"], failures.LONG),
+    ],
+)
+def test_what_a_list_shows_to_be_hopeless_is_told(
+    meta: dict[str, Any], addresses: list[str], expected: str | None
+) -> None:
+    assert listing.hopeless(meta, addresses, ["a.org"], 1000) == expected
