@@ -2,16 +2,12 @@
 
 import asyncio
 import http.client
-import io
 import json
-import os
 import re
 import secrets
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +27,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from conftest import ROOT, log_of
-from semireal import manifest
+from reviewing import POORER, TOKENS, TWIN, make_data, path_of, process
 from semireal.curate import decisions
 from semireal.curate.decisions import Decision
 from semireal.errors import UserError
@@ -39,65 +35,6 @@ from semireal.review import collection, server
 
 FILE = Path("experiments/decisions/geralt.csv")
 DATASET = Path("data/dataset")
-POORER, TWIN = 10, 25  # every tenth image is blurred, of the others every 25th is a near-duplicate
-
-
-def make_data(folder: Path, count: int) -> None:
-    """The data of all stages, with `count` crops named 00000-0 up, and a raw image "faceless" without a face."""
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    rows = {name: [] for name in ("raw", "crops", "resized", "filtered", "dataset")}  # type: dict[str, list[Any]]
-    for name in rows:
-        (path_of(folder, name) / "images").mkdir(parents=True)
-
-    pictures = {suffix: [picture(n, suffix) for n in range(16)] for suffix in ("png", "jpg")}
-
-    def put(name: str, file: str, n: int) -> str:
-        (path_of(folder, name) / "images" / file).write_bytes(pictures[file[-3:]][n % 16])
-        return f"images/{file}"
-
-    for n in range(count):
-        key = f"{n:05}"
-        row: manifest.Row = {
-            "id": key,
-            "source": "one" if n % 2 else "two",
-            "domain": "photo" if n % 4 else "portrait",
-            "title": "<b>x</b>",
-        }
-        rows["raw"].append(manifest.kept(row, file=put("raw", f"{key}.png", n)))
-        row |= {"id": f"{key}-0", "image_id": key, "score": round(0.5 + n / count / 2, 4), "crop_side": 100 + n}
-        rows["crops"].append(manifest.kept(row, file=put("crops", f"{key}-0.png", n)))
-        row |= {"file": put("resized", f"{key}-0.jpg", n), "bytes": 1000}
-        rows["resized"].append(manifest.kept(row))
-        row |= {"sharpness": 5.0, "note": "", "rule": "" if n % POORER else "blurred"}
-        if row["rule"]:
-            rows["filtered"].append(manifest.rejected(row, "blurred"))
-            continue
-        rows["filtered"].append(manifest.kept(row, file=put("filtered", f"{key}-0.jpg", n)))
-        row |= {"phash": "", "cluster": "", "survivor": ""}
-        if n % TWIN:
-            rows["dataset"].append(manifest.kept(row, file=put("dataset", f"{key}-0.jpg", n)))
-        else:
-            marks = {"cluster": "00001-0", "survivor": "00001-0"}
-            rows["dataset"].append(manifest.rejected(row, "near-duplicate", **marks))
-    row = {"id": "faceless", "source": "one", "domain": "photo"}
-    rows["raw"].append(manifest.kept(row, file=put("raw", "faceless.png", 77)))
-    rows["crops"].append(manifest.rejected(row, "no face", image_id="faceless", raw_width=24))
-    for name, made in rows.items():
-        manifest.save(path_of(folder, name), made, "test", "")
-
-
-def picture(n: int, suffix: str) -> bytes:
-    """A small picture of one of 16 colours."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (24, 24), (n * 16, 255 - n * 16, 90)).save(buffer, {"png": "PNG", "jpg": "JPEG"}[suffix])
-    return buffer.getvalue()
-
-
-def path_of(folder: Path, name: str) -> Path:
-    return folder / "data" / ("raw/demo/geralt" if name == "raw" else name)
-
-
-TOKENS: dict[int, str] = {}  # by port
 
 
 @contextmanager
@@ -491,24 +428,6 @@ def test_writes_at_once_lose_nothing(port: int) -> None:
     assert decisions.read(FILE) == {key: Decision("reject") for key in ids}
 
 
-@contextmanager
-def process(folder: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """The server in a process of its own; its port and itself."""
-    script = "from semireal.review import server; server.run(None, 0, browser=False)"
-    command = [sys.executable, "-c", f"from semireal import stage\n{script}"]
-    env = os.environ | {"DVC_ROOT": str(folder), "PYTHONPATH": str(ROOT / "src")}
-    with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        line = running.stderr.readline()
-        found = re.match(r"http://127\.0\.0\.1:(\d+)/\?token=(\S{43}) shows data/dataset", line)
-        assert found, line + running.stderr.read()
-        TOKENS[int(found[1])] = found[2]
-        try:
-            yield int(found[1]), running
-        finally:
-            running.kill()
-
-
 def test_killed_in_the_middle_loses_nothing_that_was_answered(work_root: Path) -> None:
     make_data(work_root, 300)
     answered: list[str] = []
@@ -536,7 +455,7 @@ def test_killed_in_the_middle_loses_nothing_that_was_answered(work_root: Path) -
         assert len(json.loads(ask(port, "GET", "/images")[1])["decisions"]) == len(found)
         assert decide(port, "keep", "00299-0")[0] == 200
         running.send_signal(signal.SIGINT)
-        assert running.wait(20) == 0
+        assert running.wait(20) == 130
 
 
 def test_without_data_one_line_says_what_to_do(work_root: Path) -> None:

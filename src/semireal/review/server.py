@@ -3,10 +3,10 @@
 No path comes from a request: images are looked up by id. Every request must name the loopback address as its host
 (against DNS rebinding) and may not come from another site; a request that changes something must carry the page's
 own origin. Other users of the machine are kept out by a token that each start makes anew: it is in the address that is
-printed and opened, and then in a cookie.
+printed and opened, and then in a cookie. Before they show it they get little, see semireal.review.clients.
 """
 
-import asyncio
+import functools
 import hmac
 import io
 import json
@@ -15,7 +15,6 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,9 @@ from semireal import images, params, stage
 from semireal.curate import decisions
 from semireal.curate.decisions import Decision, Decisions
 from semireal.errors import UserError
-from semireal.review import collection
+from semireal.review import clients, collection
 from semireal.review.collection import CHAIN, Collection
+from semireal.review.painters import Painters
 
 PORT = 8650
 PAGE = {
@@ -39,6 +39,7 @@ PAGE = {
 }
 SIZES = {"small": 256, "large": 1024}  # px, longer side
 ACTIONS = ("keep", "reject", "photo", "portrait", "clear")
+PAINTERS = 2  # each may hold a raw picture of MAX_PIXELS, 2 GB while it is read
 MOST_BYTES = 8 * 2**20  # of a request: all ids of some hundred thousand images
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
@@ -135,7 +136,7 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
     Raises UserError if the stage has no manifest.
     """
     review = Review(folder)
-    painters = ThreadPoolExecutor(4)  # few: each may hold a raw picture of MAX_PIXELS
+    painters: Painters[bytes] = Painters(PAINTERS)
 
     async def load(_: web.Request) -> web.Response:
         return web.json_response(review.load(), headers={"Cache-Control": "no-store"})
@@ -144,9 +145,8 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
         item = review.shown.items.get(request.match_info["id"])
         if item is None or item.path is None:
             raise web.HTTPNotFound(text="no such image")
-        work = asyncio.get_running_loop().run_in_executor
         try:
-            data = await work(painters, render, item.path, SIZES[request.match_info["size"]])
+            data = await painters.paint(functools.partial(render, item.path, SIZES[request.match_info["size"]]))
         except (images.ImageError, OSError) as error:
             raise web.HTTPNotFound(text=str(error)) from None
         # the page asks with a key that changes with the file
@@ -158,7 +158,7 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
             if request.content_type != "application/json":
                 raise web.HTTPUnsupportedMediaType(text="need application/json")
             try:
-                given = json.loads(await request.read())
+                given = json.loads(await clients.body(request))
             except (ValueError, RecursionError):
                 raise web.HTTPBadRequest(text="not JSON") from None
             if not isinstance(given, dict):
@@ -168,13 +168,19 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
 
         return handle
 
+    async def close(_: web.Application) -> None:
+        painters.close()
+
     app = web.Application(middlewares=[_guard(port, token)], client_max_size=MOST_BYTES)
+    app[clients.KNOWN] = set()
+    app.on_response_prepare.append(clients.unbuffered)
     for url, (name, kind) in PAGE.items():
         app.router.add_get(url, _page(name, kind))
     app.router.add_get("/images", load)
     app.router.add_get("/image/{size:small|large}/{id}", picture)
     app.router.add_post("/decide", change(review.decide))
     app.router.add_post("/undo", change(review.undo))
+    app.on_cleanup.append(close)
     return app
 
 
@@ -204,7 +210,7 @@ def _guard(port: int, token: str) -> Any:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer: web.StreamResponse
         try:
-            if request.headers.get("Host", "") not in hosts:
+            if request.headers.get("Host", "") not in hosts or not request.raw_path.startswith("/"):
                 raise web.HTTPForbidden(text=f"this page is http://127.0.0.1:{port}/ only")
             # browsers say where a request comes from; "none" is the address bar
             if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
@@ -217,6 +223,7 @@ def _guard(port: int, token: str) -> Any:
             elif not known(request.cookies.get(cookie(port))):
                 raise web.HTTPForbidden(text="open the address that `semireal review` printed, with its token")
             else:
+                clients.accept(request)
                 answer = await handler(request)
         except web.HTTPException as error:
             answer = web.Response(status=error.status, text=error.text)
@@ -238,7 +245,7 @@ def render(path: Path, side: int) -> bytes:
 
 
 def run(folder: Path | None, port: int = PORT, browser: bool = True) -> None:
-    """Serve the page until Ctrl-C, print its address and open it.
+    """Serve the page until Ctrl-C (KeyboardInterrupt) or SIGTERM (SystemExit), print its address and open it.
 
     folder: of the last stage whose images are shown; None: the last there is. port: 0 = any free one. Raises UserError.
     """
@@ -253,7 +260,7 @@ def run(folder: Path | None, port: int = PORT, browser: bool = True) -> None:
         if browser:
             # in a thread: a browser of the terminal would not return; it is answered as soon as the server runs
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-        serve(app, listening)
+        clients.serve(app, listening)
 
 
 def _last() -> Path:
@@ -266,8 +273,3 @@ def listen(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port))
     except (OSError, OverflowError) as error:
         raise UserError(f"--port {port}: {error}. Choose another, or --port 0 for any free one") from None
-
-
-def serve(app: web.Application, listening: socket.socket) -> None:
-    """Answer on a listening socket until Ctrl-C."""
-    web.run_app(app, sock=listening, print=None, access_log=None, shutdown_timeout=1)
