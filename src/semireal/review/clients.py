@@ -77,12 +77,15 @@ async def _until_signal(app: web.Application, listening: socket.socket) -> int:
 def _door(server: web.Server, known: set[web.RequestHandler]) -> Callable[[], web.RequestHandler]:
     """What makes the other end of a new connection, and takes away old ones where there are too many."""
 
-    def admit() -> web.RequestHandler:
+    def make_room() -> None:
         here = {one: one.transport for one in server.connections if one.transport and not one.transport.is_closing()}
         known.intersection_update(here)
         oldest = sorted(here, key=known.__contains__)  # strangers first, each in the order in which they came
-        for one in oldest[: max(len(here) - MOST + 1, 0)]:
+        for one in oldest[: max(len(here) - MOST, 0)]:
             here[one].abort()
+
+    def admit() -> web.RequestHandler:
+        asyncio.get_running_loop().call_soon(make_room)  # when those that came with it are there
         return server()
 
     return admit
