@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from selenium import webdriver
 
-from conftest import ROOT, texture
+import payloads
+from conftest import ROOT, log_of, texture
 from semireal import manifest
 from semireal.collect import attributions
 from semireal.collect.attributions import Credit
@@ -127,3 +129,40 @@ def test_what_strangers_wrote_is_only_text(found: list[Credit]) -> None:
     assert all(link.startswith("https://a.org/") for link in page.links)
     cells = [cell for row in csv.reader(io.StringIO(attributions.as_csv(found), newline="")) for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+
+
+def payload_page(texts: Callable[[str], str]) -> str:
+    """The credits of one image per payload, which stands wherever strangers write."""
+    rows = []
+    for n, payload in enumerate(payloads.PAYLOADS):
+        given = texts(payload)
+        row = {"sha256": str(n), "artist": f"{n:03}{given}", "title": given, "licence": f"{n:03}{given}"}
+        # an address as they are, and one that begins like one
+        urls = {"page_url": f"https://a.org/{given}", "licence_url": given, "file_url": given}
+        rows.append(row | urls | {"restrictions": given, "source": f"{n:03}{given}"})
+    return attributions.as_page(attributions.credits_of(rows), texts(payloads.PAYLOADS[0]))
+
+
+def test_no_payload_becomes_an_element_or_an_address() -> None:
+    hostile, plain = (payloads.Page(payload_page(texts)) for texts in (str, payloads.harmless))
+    links = len(payloads.PAYLOADS)
+    as_links = [p for p in payloads.PAYLOADS if p.startswith("https://")]
+    assert len(hostile.addresses) == links + len(as_links)
+    assert all(link.startswith("https://a.org") for link in hostile.addresses)
+    assert [e for e in hostile.elements if e[0] != "a"] == [e for e in plain.elements if e[0] != "a"]
+    assert {e for e in hostile.elements if e[0] == "a"} == {("a", "href", "rel")}
+    for payload in payloads.PAYLOADS:
+        assert " ".join(payload.split()) in hostile.text, payload
+
+
+@pytest.mark.slow
+def test_no_payload_does_anything_in_the_browser(tmp_path: Path, chromium: webdriver.Chrome) -> None:
+    found = []
+    for name, texts in [("hostile", str), ("plain", payloads.harmless)]:
+        path = tmp_path / f"{name}.html"
+        path.write_bytes(payload_page(texts).encode(errors="replace"))
+        found.append(payloads.untouched(chromium, path.as_uri(), lambda: payloads.dom(chromium)))
+        assert log_of(chromium) == []
+    hostile, plain = ([e for e in one if e != "A href rel"] for one in found)
+    assert hostile == plain
+    assert chromium.execute_script("return document.querySelectorAll('meta[http-equiv]').length") == 1

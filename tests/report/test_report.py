@@ -12,6 +12,7 @@ import pytest
 import yaml
 from selenium import webdriver
 
+import payloads
 from conftest import ROOT, log_of, texture
 from semireal import images, manifest, report
 from semireal.errors import UserError
@@ -313,3 +314,76 @@ def test_what_had_other_training_images_is_not_compared_for_a_winner(tmp_path: P
     assert not differences.same_images(one, other)
     assert compare.winners([one, other]) == []
     assert "They had other training images" in page_of(tmp_path, one, other)
+
+
+def payload_page(folder: Path, texts: Callable[[str], str]) -> Path:
+    """A report of two experiments in which each payload stands wherever a file may have it."""
+    every = [texts(payload) for payload in payloads.PAYLOADS]
+    found = []
+    for n in range(2):
+        top = make(folder / str(n), every[n])
+        rows = [bounded(text, 1 + n / 9, 0.01, interval=text, settings=text, features=text) for text in every]
+        rows += [measure("blend", 1, against=text, spread=0.1, settings=text) for text in every]
+        protocol = {"training_images": "x", "list": every} | {text: text for text in every}
+        protocol["mapping"] = dict.fromkeys(every, 0)
+        content = {"warnings": every, "protocol": protocol, "measures": rows}
+        save_json(top / "results/evaluation/evaluation.json", content)
+        counts = {"in": 900, "kept": 6, "by_hand": {"brought_back": 1, "left_out": 1, "domain": 0, "unknown": 0}}
+        save_json(top / "data/filtered/report.json", counts | {"rules": dict.fromkeys(every, 9)})
+        pair = {"kind": "generated", "psi": 1.0, "score": 0.61, "copy": 0}
+        save_csv(top / "results/evaluation/nearest.csv", [pair | {"seed": t, "form": t} for t in every])
+        table = manifest.read(top / "data/dataset").to_dict("records")
+        places = zip(table, every * 2, strict=False)
+        manifest.write(top / "data/dataset", [row | {"domain": f"{row['id']}{text}"} for row, text in places])  # type: ignore[dict-item]
+        found.append(workspace(top, every[n + 2]))
+    report.write(folder / "report.html", found)
+    return folder / "report.html"
+
+
+def test_no_payload_becomes_an_element_or_an_address(tmp_path: Path) -> None:
+    hostile, plain = (
+        payloads.Page(payload_page(tmp_path / name, texts).read_text())
+        for name, texts in (("hostile", str), ("plain", payloads.harmless))
+    )
+    assert hostile.elements == plain.elements
+    assert all(
+        address.startswith(("data:image/webp;base64,", "#")) or address == "data:," for address in hostile.addresses
+    )
+    for payload in payloads.PAYLOADS:
+        assert payload in hostile.text, payload
+
+
+@pytest.mark.slow
+def test_no_payload_does_anything_in_the_browser(tmp_path: Path, chromium: webdriver.Chrome) -> None:
+    found = []
+    for name, texts in (("hostile", str), ("plain", payloads.harmless)):
+        address = payload_page(tmp_path / name, texts).as_uri()
+        found.append(payloads.untouched(chromium, address, lambda: payloads.dom(chromium)))
+        assert log_of(chromium) == []
+    assert found[0] == found[1]
+
+
+def test_a_text_that_is_no_text_is_shown(tmp_path: Path) -> None:
+    """JSON may have halves of surrogates, which no encoding has."""
+    folder = make(tmp_path / "a", "elf")
+    save_json(folder / "results/evaluation/evaluation.json", {"warnings": ["half \ud800 of one"]})
+    assert "half ? of one" in page_of(tmp_path, workspace(folder))
+
+
+@pytest.mark.parametrize("name", ["../../../private.png", "{root}/private.png", "images/../../../private.png"])
+def test_no_picture_from_outside_gets_into_the_page(tmp_path: Path, name: str) -> None:
+    """A manifest may have come with a pull, and the page is sent to others."""
+    folder = make(tmp_path / "a", "elf")
+    images.save_png(folder / "private.png", texture(9))
+    before = page_of(tmp_path, workspace(folder))
+    assert before.count("<img") == 7
+    rows = manifest.read(folder / "data/dataset").to_dict("records")
+    manifest.write(folder / "data/dataset", [row | {"file": name.format(root=folder)} for row in rows])  # type: ignore[dict-item]
+    after = page_of(tmp_path, workspace(folder))
+    assert after.count("<img") == 5
+
+
+def test_the_page_may_load_nothing(tmp_path: Path) -> None:
+    text = page_of(tmp_path, workspace(make(tmp_path / "a", "elf")))
+    policy = text.index('http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:;')
+    assert policy < text.index("<title") < text.index("<style")

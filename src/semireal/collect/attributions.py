@@ -17,6 +17,7 @@ from semireal.manifest import Row
 
 OUT = Path("results/attributions")
 NOT_KNOWN = "not known"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 TEXTS = ("artist", "title", "licence", "licence_url", "restrictions", "page_url")
 
 
@@ -86,7 +87,7 @@ def as_page(found: list[Credit], name: str) -> str:
     for artist, theirs in groups.items():
         heading = f"{_text(artist or f'Artist {NOT_KNOWN}')} <small>{_images(len(theirs))}</small>"
         parts += [f"<h2>{heading}</h2>", "<ul>", *map(_entry, theirs), "</ul>"]
-    return PAGE.format(name=_text(name), body="\n".join(parts))
+    return PAGE.format(policy=POLICY, name=_text(name), body="\n".join(parts))
 
 
 def _entry(one: Credit) -> str:
@@ -123,6 +124,7 @@ def _text(text: str) -> str:
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width">
 <title>Credits of {name}</title>
 <style>

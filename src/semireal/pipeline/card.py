@@ -27,18 +27,18 @@ USE = {
 import torch
 from semireal.stylegan2 import load_generator
 
-G = load_generator("{file}")
+G = load_generator({file})
 images = G(torch.randn(4, {z_dim}), psi=0.7)  # [4, 3, {side}, {side}], about -1 to 1""",
     "onnx": """\
 import numpy as np, onnxruntime
 
-session = onnxruntime.InferenceSession("{file}")
+session = onnxruntime.InferenceSession({file})
 z = np.random.default_rng(0).standard_normal((4, {z_dim}), dtype=np.float32)
 (images,) = session.run(["images"], {{"z": z, "psi": np.array(0.7, np.float32)}})  # [4, 3, {side}, {side}], -1 to 1""",
     "torchscript": """\
 import torch
 
-draw = torch.jit.load("{file}")
+draw = torch.jit.load({file})
 images = draw(torch.randn(4, {z_dim}), torch.tensor(0.7))  # [4, 3, {side}, {side}], -1 to 1""",
 }
 
@@ -157,12 +157,12 @@ def card_of(generator: Path, config: Config, file: str, kind: str, root: Path) -
     origin = origin_of(generator, root)
     name = origin.parameters["filter"]["name"] if origin else "unknown origin"
     side = config.img_resolution
-    use = USE[kind].format(file=file, z_dim=config.z_dim, side=side)
+    use = USE[kind].format(file=json.dumps(file, ensure_ascii=False), z_dim=config.z_dim, side=side)
     parts = [
-        f"# {name}: StyleGAN2 generator, {side} x {side}\n",
-        f"`{file}` takes latents z [N, {config.z_dim}], standard normal, and the truncation psi (0: the average "
-        f"picture, 1: all variety), and gives RGB pictures [N, 3, {side}, {side}]. The noise is constant: equal z, "
-        "equal picture.\n",
+        f"# {markdown.text(name)}: StyleGAN2 generator, {side} x {side}\n",
+        f"{markdown.code(file)} takes latents z [N, {config.z_dim}], standard normal, and the truncation psi (0: the "
+        f"average picture, 1: all variety), and gives RGB pictures [N, 3, {side}, {side}]. The noise is constant: "
+        "equal z, equal picture.\n",
         f"```python\n{use}\n```\n",
     ]
     if origin is None:
@@ -181,14 +181,20 @@ def card_of(generator: Path, config: Config, file: str, kind: str, root: Path) -
 
 
 def _data(origin: Origin) -> str:
-    hashes = markdown.table(["data", "DVC hash (MD5)"], [[path, f"`{md5}`"] for path, md5 in origin.data.items()])
+    hashes = markdown.table(
+        ["data", "DVC hash (MD5)"], [[markdown.text(path), f"`{md5}`"] for path, md5 in origin.data.items()]
+    )
     licences = origin.images["licence"].replace("", "not stated by the source")
     groups = Counter(zip(origin.images["source"], origin.images["domain"], licences, strict=True))
-    rows = [[*group, str(n)] for group, n in sorted(groups.items())]
+    rows = [[*map(markdown.text, group), str(n)] for group, n in sorted(groups.items())]
     artists = len(set(origin.images["artist"]) - {""})
     ratio = origin.parameters["train"].get("train.photo_ratio")
     chosen = "" if ratio is None else f" Of them a mixture with {ratio:.0%} photos was trained on."
-    begun = f" The training started from `{origin.start}`, whose licence holds as well." if origin.start else ""
+    begun = (
+        f" The training started from {markdown.code(origin.start)}, whose licence holds as well."
+        if origin.start
+        else ""
+    )
     return (
         f"## Data\n\n{hashes}\n{len(origin.images)} images of {artists} named artists; "
         f"`{DATASET}/manifest.csv` names each with its page.{chosen}{begun}\n\n"
@@ -199,7 +205,7 @@ def _data(origin: Origin) -> str:
 def _metrics(origin: Origin) -> str:
     if origin.metrics is None:
         return f"## Metrics\n\nNot measured: the stage evaluate did not run on this snapshot ({origin.snapshot}).\n"
-    rows = [[key, _text(value)] for key, value in sorted(origin.metrics.items())]
+    rows = [[markdown.text(key), _text(value)] for key, value in sorted(origin.metrics.items())]
     return f"## Metrics\n\n{markdown.table(['metric', 'value'], rows)}"
 
 
@@ -208,9 +214,12 @@ def _parameters(origin: Origin) -> str:
     snapshot = f"The {origin.snapshot} snapshot of the run. "
     return (
         f"## Parameters\n\n{snapshot}What each means is in docs/params.md of the repository.\n\n"
-        f"{markdown.table(['parameter', 'value'], [[f'`{key}`', _text(rows[key])] for key in sorted(rows)])}"
+        f"{markdown.table(['parameter', 'value'], [[markdown.code(key), _text(rows[key])] for key in sorted(rows)])}"
     )
 
 
 def _text(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+    """A number, a text or a list as Markdown."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return markdown.text(value if isinstance(value, str) else json.dumps(value))

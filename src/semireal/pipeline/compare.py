@@ -77,4 +77,8 @@ def _differences(experiments: Sequence[Experiment]) -> None:
             ]
             for one in differences.between(first, other)
         ]
-        sys.stdout.write(markdown.table(["measure", label(first), label(other), "difference (95 %)", ""], rows))
+        sys.stdout.write(
+            markdown.table(
+                ["measure", *(markdown.text(label(one)) for one in (first, other)), "difference (95 %)", ""], rows
+            )
+        )

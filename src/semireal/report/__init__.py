@@ -43,4 +43,4 @@ def write(path: Path, experiments: Sequence[Experiment]) -> None:
         picture=pictures.embedded,
         training=pictures.training,
     )
-    write_atomic(path, text.encode())
+    write_atomic(path, text.encode(errors="replace"))

@@ -98,6 +98,9 @@ def _rows(folder: Path) -> list[Row]:
 def _file(folder: Path, row: Row) -> Path | None:
     """The file of a row, if it is there and in the folder: a manifest that came with a pull is not to be trusted."""
     name = PurePosixPath(row["file"])
-    if not row["file"] or name.is_absolute() or ".." in name.parts or not (folder / name).is_file():
+    if not row["file"] or name.is_absolute() or ".." in name.parts:
         return None
-    return folder / name
+    try:
+        return folder / name if (folder / name).is_file() else None
+    except OSError:  # a name that no file can have
+        return None
