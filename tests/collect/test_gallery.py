@@ -3,12 +3,15 @@
 import hashlib
 import io
 import json
+import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semireal.collect.gallery import Gallery
+from semireal.collect.gallery import Gallery, server
 from semireal.collect.gallery.catalogue import Post, posts, render, truth
 from semireal.vision import weights
 
@@ -300,6 +303,55 @@ def test_a_closed_gallery_answers_no_more() -> None:
         assert page(gallery, "tags=elf&limit=1&page=400") == []
     with pytest.raises(urllib.error.URLError):
         fetch(f"{gallery.url}/post.json")
+
+
+END = "Host: 127.0.0.1\r\nConnection: close\r\n\r\n"
+NONSENSE = {
+    f"GET http://[ HTTP/1.1\r\n{END}": "404",
+    f"GET //evil.example/post.json HTTP/1.1\r\n{END}": "404",
+    f"GET /image/../../../etc/passwd HTTP/1.1\r\n{END}": "404",
+    f"GET /image/%2e%2e%2f1.jpg HTTP/1.1\r\n{END}": "404",
+    f"GET /image/..\\1.jpg HTTP/1.1\r\n{END}": "404",
+    f"GET /image/1\0.jpg HTTP/1.1\r\n{END}": "404",
+    f"GET /post.json?{'a=1&' * 9000}limit=0 HTTP/1.1\r\n{END}": "400",
+    f"GET /{'x' * 70_000} HTTP/1.1\r\n{END}": "414",
+    f"GET / HTTP/1.1\r\nA: {'x' * 70_000}\r\n{END}": "431",
+    f"GET / HTTP/1.1\r\n{'A: b' * 1000}\r\n{END}": "404",
+    "GET / HTTP/1.1\r\n" + "A: b\r\n" * 1000 + END: "431",
+    f"POST /post.json HTTP/1.1\r\n{END}": "501",
+    f"<script> / HTTP/1.1\r\n{END}": "501",
+    f"CONNECT 127.0.0.1:1 HTTP/1.1\r\n{END}": "501",
+    f"GET / HTTP/9.9\r\n{END}": "505",
+}
+
+
+@pytest.mark.parametrize("sent", NONSENSE)
+def test_nonsense_gets_an_answer_and_is_no_news(
+    gallery: Gallery, sent: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_connection(("127.0.0.1", int(gallery.url.rpartition(":")[2])), timeout=20) as raw:
+        with suppress(ConnectionError):
+            raw.sendall(sent.encode("latin-1"))
+        assert NONSENSE[sent] in raw.recv(2000).decode()
+    assert capsys.readouterr().err == ""
+
+
+def test_silent_clients_are_let_go_and_do_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = Gallery().__enter__()
+    with ExitStack() as stack:
+        address = "127.0.0.1", int(gallery.url.rpartition(":")[2])
+        held = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(20)]
+        for n, one in enumerate(held):
+            one.sendall(b"GET /post.json"[: n % 3 * 6])
+        monkeypatch.setattr(server._Handler, "timeout", server._Handler.timeout / 300)
+        with socket.create_connection(address, timeout=20) as one:
+            one.sendall(b"GET /post")
+            assert one.recv(100) == b""
+        assert page(gallery, "tags=none") == []
+        ended = threading.Thread(target=gallery.__exit__, args=(None, None, None))
+        ended.start()
+        ended.join(20)
+        assert not ended.is_alive()
 
 
 def test_gallery_dl_downloads_a_range(gallery: Gallery, tmp_path: Path) -> None:

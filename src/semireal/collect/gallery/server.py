@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import cv2
 from PIL import Image as Pillow
@@ -137,19 +137,20 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers /post.json and /image/ID.EXTENSION."""
 
     protocol_version = "HTTP/1.1"
+    timeout = 60  # s of silence of a client, which else would keep its thread
     disable_nagle_algorithm = True  # headers and body are two writes: 40 ms on each file otherwise
     server: "_Server"
 
     def do_GET(self) -> None:
         """Answer one request."""
-        url = urlsplit(self.path)
+        path, _, asked = self.path.partition("?")
         try:
-            if url.path == "/post.json":
-                query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+            if path == "/post.json":
+                query = {key: values[-1] for key, values in parse_qs(asked).items()}
                 self._send("list", f"{query.get('tags')} {query.get('page', '1')}", *self._list(query))
             else:
-                name = url.path.removeprefix("/image/")
-                found = self.server.store.file(name) if name != url.path else None
+                name = path.removeprefix("/image/")
+                found = self.server.store.file(name) if name != path else None
                 self._send("file", name, *((200, *found) if found else (404, b"not found\n", "text/plain")))
         except (BrokenPipeError, ConnectionResetError, CancelledError, RuntimeError):
             self.close_connection = True  # the client has gone, or the gallery is being closed
