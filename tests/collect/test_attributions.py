@@ -158,7 +158,8 @@ def test_no_payload_becomes_an_element_or_an_address() -> None:
 @pytest.mark.slow
 def test_no_payload_does_anything_in_the_browser(tmp_path: Path, chromium: webdriver.Chrome) -> None:
     found = []
-    for name, texts in [("hostile", str), ("plain", payloads.harmless)]:
+    kinds: dict[str, Callable[[str], str]] = {"hostile": str, "plain": payloads.harmless}
+    for name, texts in kinds.items():
         path = tmp_path / f"{name}.html"
         path.write_bytes(payload_page(texts).encode(errors="replace"))
         found.append(payloads.untouched(chromium, path.as_uri(), lambda: payloads.dom(chromium)))

@@ -9,6 +9,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element
 from selenium.webdriver.support.wait import WebDriverWait
 
 import payloads
@@ -56,8 +57,8 @@ def looked_at(driver: webdriver.Chrome, port: int) -> list[payloads.Dom]:
         found = [payloads.dom(driver)]
         ActionChains(driver).send_keys(Keys.HOME, Keys.SPACE).perform()
         for n in range(count):
-            place = driver.find_element(By.ID, "place")
-            WebDriverWait(driver, 20, 0.02).until(lambda _, p=place, n=n: p.text == f"{n + 1} / {count}")
+            there = text_to_be_present_in_element((By.ID, "place"), f"{n + 1} / {count}")
+            WebDriverWait(driver, 20, 0.02).until(there)
             found.append(payloads.dom(driver))
             ActionChains(driver).send_keys(Keys.ARROW_RIGHT).perform()
         return found
