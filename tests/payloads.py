@@ -168,7 +168,10 @@ def untouched(driver: webdriver.Chrome, address: str, look: Callable[[], Any]) -
     assert driver.execute_script("return window.__hit") is None
     assert driver.current_url.split("#")[0].split("?")[0] == address.split("?")[0]
     messages = [json.loads(e["message"])["message"] for e in driver.get_log("performance")]  # type: ignore[no-untyped-call]
-    sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     own = address.split("?")[0]
-    assert [url for url in sent if not url.startswith((own, "data:", "chrome"))] == []
+    for sent in (m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"):
+        url = sent["request"]["url"]
+        assert "evil.invalid" not in url
+        if sent["documentURL"].startswith(own):  # and not one of the browser's own pages
+            assert url.startswith((own, "data:"))
     return found

@@ -21,7 +21,7 @@ TOKENS: dict[int, str] = {}  # by port
 def make_data(folder: Path, count: int) -> None:
     """The data of all stages, with `count` crops named 00000-0 up, and a raw image "faceless" without a face."""
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    rows = {name: [] for name in ("raw", "crops", "resized", "filtered", "dataset")}  # type: dict[str, list[Any]]
+    rows: dict[str, list[manifest.Row]] = {name: [] for name in ("raw", "crops", "resized", "filtered", "dataset")}
     for name in rows:
         (path_of(folder, name) / "images").mkdir(parents=True)
 

@@ -19,7 +19,7 @@ from semireal.review import clients
 from semireal.review.painters import Painters
 
 LONG = 20  # s, after which a test gives up
-PATIENT = "clients.SECONDS = 1"
+IMPATIENT = "clients.SECONDS, clients.GRACE = 1, 0.2"
 FACELESS = "data/raw/demo/geralt/images/faceless.png"
 
 
@@ -86,7 +86,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]
     """A page that many tests send nonsense to; in the end it has said nothing about any of it."""
     folder = tmp_path_factory.mktemp("page")
     make_data(folder, 30)
-    with process(folder, PATIENT) as (port, running):
+    with process(folder, IMPATIENT) as (port, running):
         yield port, folder
         answers(port)
         assert told(running) == (143, "")
