@@ -28,6 +28,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from conftest import ROOT, log_of
 from reviewing import POORER, TOKENS, TWIN, make_data, path_of, process
+from semireal import manifest
 from semireal.curate import decisions
 from semireal.curate.decisions import Decision
 from semireal.errors import UserError
@@ -154,6 +155,14 @@ def test_an_earlier_stage_and_missing_ones(work_root: Path) -> None:
     assert "00010-0" not in items
     with pytest.raises(UserError, match=r"data/filtered/manifest\.csv: not found"):
         collection.load(Path("data/filtered"))
+
+
+def test_a_name_that_no_file_can_have_is_no_file(work_root: Path) -> None:
+    make_data(work_root, 30)
+    rows = manifest.read_kept(DATASET)
+    manifest.write(DATASET, [rows[0] | {"file": "x" * 5000}, *rows[1:]])
+    items = collection.load(DATASET).items
+    assert items[rows[0]["id"]].path == Path("data/filtered") / rows[0]["file"]  # that of the stage before
 
 
 # --- strangers are refused
