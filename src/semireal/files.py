@@ -3,10 +3,13 @@
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from semireal.errors import UserError
 
 
 @contextmanager
@@ -40,6 +43,38 @@ def write_json(path: Path, content: Any) -> None:
 def key_of(*parts: Any) -> str:
     """Short stable name of a JSON-like value: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def check(path: Path, most: int) -> None:
+    """Raise UserError for what is no file to read: a folder, a pipe, a device, more than `most` bytes.
+
+    Raises FileNotFoundError where there is nothing. Whoever opens a pipe waits for somebody to write.
+    """
+    with told(path):
+        seen = path.stat()
+    if not stat.S_ISREG(seen.st_mode):
+        kind = "a directory" if stat.S_ISDIR(seen.st_mode) else "a pipe or a device"
+        raise UserError(f"{path}: Is {kind}, need a file. Move it away, and take the file from git or make it anew")
+    if seen.st_size > most:
+        raise UserError(f"{path}: {seen.st_size / 1e6:.3g} MB are more than such a file has (at most {most / 1e6:g})")
+
+
+def read(path: Path, most: int) -> bytes:
+    """The content of a file that people edit; raises as `check` does, and UserError where it may not be read."""
+    check(path, most)
+    with told(path):
+        return path.read_bytes()
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn what the system says about reading a file into a UserError; a missing one stays FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}. Let yourself read it, or take it from git") from None
 
 
 def sha256_of(path: Path) -> str:

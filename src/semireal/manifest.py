@@ -4,17 +4,21 @@ Stages read the manifest of the stage before, never its folder. Counts always ad
 """
 
 import csv
+import math
+import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
+from semireal import files
 from semireal.errors import UserError
 from semireal.files import write_json
 
 FILE = "manifest.csv"
 KEPT, REJECTED = "kept", "rejected"
+DOMAINS = ("photo", "portrait", "auto")  # what an image shows; auto: stage filter measures it
 SAME_FILE, NEAR_DUPLICATE = "same file", "near-duplicate"  # the reasons of stages scrape and dedupe ...
 OTHER_DOMAIN = ", declared as another domain"  # ... and what is behind them where the two sources do not agree
 
@@ -30,6 +34,10 @@ _DECLARED = (
 )
 COLUMNS = tuple(name.rstrip("#") for name in _DECLARED)
 NUMBERS = {name.rstrip("#") for name in _DECLARED if name.endswith("#")}
+
+POINTS = {"box": 4, "crop_box": 4, "landmarks": 10}  # texts of so many numbers, or empty
+LARGEST = 2_000_000_000  # bytes
+LONGEST_LINE = 1_000_000  # bytes; a row has some forty texts of text.LONGEST characters, at the most
 
 Row = dict[str, Any]
 
@@ -59,8 +67,14 @@ def write(folder: Path, rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """Read the manifest of a dataset; a missing one is the user's to mend."""
+    """Read the manifest of a dataset; a missing one is the user's to mend, and so is one that no stage has written.
+
+    It may come from elsewhere: no id and no file of a kept image leads out of the dataset.
+    """
     try:
+        files.check(folder / FILE, LARGEST)
+        with files.told(folder / FILE):
+            _check_lines(folder)
         table = pd.read_csv(folder / FILE, dtype=str, keep_default_na=False, lineterminator="\n")
     except FileNotFoundError:
         raise UserError(
@@ -72,24 +86,70 @@ def read(folder: Path) -> pd.DataFrame:
     return table
 
 
+def _check_lines(folder: Path) -> None:
+    """Raise UserError for another header than ours, or a line that is too long: pandas would take very long for it."""
+    with (folder / FILE).open("rb") as file:
+        header = b""
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
+            header = header or line
+            if len(line) == LONGEST_LINE:
+                raise damaged(folder, f"line {number} is longer than {LONGEST_LINE / 1e6:g} MB")
+    names = next(csv.reader([header.decode("utf-8-sig").rstrip("\n")]), [])
+    for name in names:
+        if name not in COLUMNS:
+            raise damaged(folder, f"line 1: {name[:40]!r} is no column that stages write")
+    if len(set(names)) < len(names):
+        raise damaged(folder, "line 1: a column is there twice")
+
+
 def _check(table: pd.DataFrame, folder: Path) -> None:
     """Turn the numbers into such; UserError for a row that says of no image what became of it."""
-    missing = [name for name in ("id", "status", "reason", "file") if name not in table.columns]
-    if missing and not table.empty:
-        raise damaged(folder, f"no column {missing[0]}")
     if table.empty:
         return
+    _need(table, ("id", "status", "reason", "file"), folder)
     used = table["status"] == KEPT
     wrong = ~table["status"].isin((KEPT, REJECTED)) | (used & ((table["id"] == "") | (table["file"] == "")))
     if wrong.any():
         number = int(wrong.to_numpy().argmax())
         found = ", ".join(f"{name} {table[name].iloc[number]!r}" for name in ("id", "status", "file"))
         raise damaged(folder, f"image {number + 1} has {found}")
+    _refuse(table, used & ~table["id"].map(_is_name), "id", "letters, digits, _, - and .", folder)
+    _refuse(table, used & table["id"].where(used).duplicated(), "id", "another one for each image", folder)
+    _refuse(table, used & ~table["file"].map(_is_inside), "file", "a path inside of the folder", folder)
     for name in NUMBERS & set(table.columns):
-        try:
-            table[name] = pd.to_numeric(table[name])
-        except ValueError as error:
-            raise damaged(folder, f"{name}: {error}") from None
+        numbers = pd.to_numeric(table[name].where(table[name] != "", "nan"), errors="coerce").astype(float)
+        _refuse(table, (table[name] != "") & ~numbers.abs().lt(math.inf), name, "a number", folder)
+        table[name] = pd.to_numeric(table[name])
+
+
+def _need(table: pd.DataFrame, names: Iterable[str], folder: Path) -> None:
+    for name in names:
+        if name not in table.columns:
+            raise damaged(folder, f"no column {name}")
+
+
+def _refuse(table: pd.DataFrame, wrong: "pd.Series[bool]", name: str, need: str, folder: Path) -> None:
+    """Raise UserError for the first image that is wrong in the column `name`."""
+    if wrong.any():
+        number = int(wrong.to_numpy().argmax())
+        raise damaged(folder, f"image {number + 1}: {name}: found {table[name].iloc[number][:80]!r}, need {need}")
+
+
+def _is_name(given: str) -> bool:
+    return re.fullmatch(r"[\w-][\w.-]*", given) is not None
+
+
+def _is_inside(given: str) -> bool:
+    path = PurePosixPath(given)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in given
+
+
+def _is_points(given: str, count: int) -> bool:
+    try:
+        found = [float(one) for one in given.split()]
+    except ValueError:
+        return False
+    return len(found) == count and all(map(math.isfinite, found))
 
 
 def damaged(folder: Path, why: str) -> UserError:
@@ -97,11 +157,32 @@ def damaged(folder: Path, why: str) -> UserError:
     return UserError(f"{folder / FILE}: damaged ({why}). Remove {folder} and run `dvc repro`, or `dvc pull {folder}`")
 
 
-def read_kept(folder: Path) -> list[Row]:
-    """Rows of the images that the stage kept, in the order of their ids."""
+def read_kept(folder: Path, *needed: str) -> list[Row]:
+    """Rows of the images that the stage kept, in the order of their ids.
+
+    needed: columns in which all of them must have a value; one that does not, or whose domain or points cannot be,
+    raises UserError, as `read` does for others.
+    """
     table = read(folder)
-    rows: list[Row] = table[table["status"] == KEPT].to_dict("records")  # type: ignore[assignment]
+    if table.empty:
+        return []
+    used = table["status"] == KEPT
+    if needed:
+        _need(table, needed, folder)
+        _check_forms(table, used, needed, folder)
+    rows: list[Row] = table[used].to_dict("records")  # type: ignore[assignment]
     return rows
+
+
+def _check_forms(table: pd.DataFrame, used: "pd.Series[bool]", needed: Iterable[str], folder: Path) -> None:
+    for name in needed:
+        _refuse(table, used & (table[name].isna() | (table[name] == "")), name, "a value", folder)
+    if "domain" in needed:
+        _refuse(table, used & ~table["domain"].isin(DOMAINS), "domain", " or ".join(DOMAINS), folder)
+    for name, count in POINTS.items():
+        if name in table.columns:
+            good = table[name].map(lambda given, count=count: not given or _is_points(given, count))
+            _refuse(table, used & ~good, name, f"{count} numbers", folder)
 
 
 def write_report(folder: Path, rows: Iterable[Row], **more: Any) -> None:

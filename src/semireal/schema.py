@@ -7,6 +7,7 @@ Unknown, missing and impossible values are refused with one line that names the 
 import ast
 import dataclasses
 import inspect
+import math
 import re
 import textwrap
 import types
@@ -16,9 +17,14 @@ from typing import Any, TypeVar
 
 import yaml
 
+from semireal import files
 from semireal.errors import UserError
 
 T = TypeVar("T")
+LARGEST = 200_000  # bytes of a YAML file, for which PyYAML takes seconds
+WRITTEN_OUT = 1_000_000  # characters of it with all aliases written out
+DEEPEST = 50  # levels of a YAML file
+LARGEST_INT = 2**63 - 1  # that libraries take
 
 
 def param(
@@ -51,10 +57,10 @@ def docs(kind: type) -> dict[str, str]:
 def load_yaml(path: Path) -> Any:
     """Content of a YAML file; raises UserError if it is missing or cannot be read."""
     try:
-        return parse_yaml(path.read_bytes(), str(path))
-    except OSError as error:
-        reason = "not found" if isinstance(error, FileNotFoundError) else error.strerror
-        raise UserError(f"{path}: {reason}") from None
+        content = files.read(path, LARGEST)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found") from None
+    return parse_yaml(content, str(path))
 
 
 def parse_yaml(content: bytes, where: str) -> Any:
@@ -62,9 +68,84 @@ def parse_yaml(content: bytes, where: str) -> Any:
     if re.search(rb"^(<{7}|>{7}) ", content, re.MULTILINE):
         raise UserError(f"{where}: has the marks of a merge that is not finished (<<<<<<<). Settle it, then go on")
     try:
-        return yaml.safe_load(content.decode())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return _Loader(content.decode()).get_single_data()
+    except UnicodeDecodeError:
+        raise UserError(f"{where}: not valid YAML: not UTF-8 text. Save it as UTF-8") from None
+    except yaml.MarkedYAMLError as error:  # without the line itself, which may be a password
+        mark = error.problem_mark or error.context_mark
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        what = ", ".join(filter(None, (error.context, error.problem)))
+        raise UserError(f"{where}: not valid YAML: {what}{place}") from None
+    except yaml.YAMLError as error:
         raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, each key once, and no more of them than the file is long."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {DEEPEST} levels")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _length(node, {}) > WRITTEN_OUT:
+            raise yaml.constructor.ConstructorError(None, None, "its aliases (*name) stand for too much")
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if (key.tag, str(key.value)) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands here twice", key.start_mark)
+            seen.add((key.tag, str(key.value)))
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        except (ValueError, LookupError, AttributeError, TypeError):  # all of which PyYAML lets through
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(None, None, f"found no valid {kind}", node.start_mark) from None
+
+
+def _length(node: yaml.Node, known: dict[int, float]) -> float:
+    """Characters of a node with all aliases written out, about; one that contains itself has no end."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        parts = [node.value] if isinstance(node, yaml.ScalarNode) else _parts(node)
+        known[id(node)] = sum(1 + (len(one) if isinstance(one, str) else _length(one, known)) for one in parts)
+    return known[id(node)]
+
+
+def _parts(node: yaml.Node) -> list[yaml.Node]:
+    return [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else list(node.value)
+
+
+def plain(value: Any, key: str) -> None:
+    """Raise UserError unless a value is of texts, finite numbers, true, false, null, lists and mappings.
+
+    The message does not tell the value, which may be a password.
+    """
+    if isinstance(value, dict):
+        for name, one in value.items():
+            if not isinstance(name, str):
+                raise UserError(f"{key}: the key {name!r} is no text. Put it in quotes")
+            plain(one, f"{key}.{name}")
+    elif isinstance(value, list):
+        for one in value:
+            plain(one, key)
+    elif not isinstance(value, (str, int, float, types.NoneType)) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
+        raise UserError(f"{key}: found a {type(value).__name__}, need a text or a number. Put it in quotes")
 
 
 def parse(kind: type[T], given: Any, where: str) -> T:
@@ -101,16 +182,19 @@ def _value(value: Any, hint: Any, meta: typing.Mapping[str, Any], key: str) -> A
     allowed = tuple(typing.get_origin(kind) or kind for kind in hints)
     if value is None and types.NoneType in allowed:
         return None
+    if dict in allowed and isinstance(value, dict):
+        plain(value, key)
     found = value
     # YAML reads 1 as int where 1.0 is meant, and true is an int to Python
-    if float in allowed and type(value) is int:
+    if float in allowed and type(value) is int and abs(value) <= LARGEST_INT:
         value = float(value)
     good = type(value) in allowed
     low, high, choices = (meta.get(name) for name in ("low", "high", "choices"))
     if good and choices:
         good = value in choices
     if good and isinstance(value, (int, float)) and not isinstance(value, bool):
-        good = (low is None or value >= low) and (high is None or value <= high)  # false for NaN with a bound
+        good = math.isfinite(value) if isinstance(value, float) else abs(value) <= LARGEST_INT
+        good = good and (low is None or value >= low) and (high is None or value <= high)
     if not good:
         raise UserError(f"{key}: found {found!r}, need {_need(allowed, low, high, choices)}")
     return value

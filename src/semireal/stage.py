@@ -8,13 +8,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
-from semireal import watch
+from semireal import text, watch
 from semireal.errors import Unfinished, UserError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)  # a file where a folder has to be, or a folder for a file
 
 
 def run(main: Callable[[], None]) -> None:
@@ -28,19 +31,41 @@ def run(main: Callable[[], None]) -> None:
         with watch.unchanged(watched()):
             main()
     except UserError as error:
-        say(f"error: {error}")
-        sys.exit(2)
+        _fail(str(error))
     except OSError as error:
-        if error.errno not in NO_SPACE:
+        told = _about(error)
+        if told is None:
             raise
-        say(f"error: the disk is full ({error.filename or 'while writing'}). Make room, and run the same command again")
-        sys.exit(2)
+        _fail(told)
     except Unfinished as pause:
         say(str(pause))
         sys.exit(os.EX_TEMPFAIL)
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from the last saved state")
         sys.exit(130)
+
+
+def _fail(why: str) -> NoReturn:
+    say(f"error: {text.message(why)}")
+    sys.exit(2)
+
+
+def _about(error: OSError) -> str | None:
+    """What to say about an error of the system that the user can mend; None for any other."""
+    named = None if error.filename is None else Path(os.fsdecode(error.filename))
+    if error.errno in NO_SPACE:
+        return f"the disk is full ({named or 'while writing'}). Make room, and run the same command again"
+    if named and error.errno in CLOSED:
+        return closed(named, error.strerror)
+    if named and error.errno in IN_THE_WAY:
+        return f"{named}: {error.strerror}. Move what is in the way, and run the same command again"
+    return None
+
+
+def closed(path: Path, why: str) -> str:
+    """What to say about a path that may not be read or written: it names what keeps it closed."""
+    there = next((one for one in (path, *path.parents) if os.path.lexists(one)), path)
+    return f"{there}: {why}. Let yourself read and write there, and run the same command again; nothing is lost"
 
 
 def _end(*_: object) -> None:
@@ -74,18 +99,47 @@ def root() -> Path:
 
 @contextmanager
 def output(out: Path) -> Iterator[Path]:
-    """Give a new empty folder that takes the place of `out` when the block ends without an exception."""
+    """Give a new empty folder that takes the place of `out` when the block ends without an exception.
+
+    Raises UserError, before any work is done, where it could not.
+    """
+    may_write(out)
     scratch = work_root() / "out" / f"{out.name}-{os.getpid()}"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         yield scratch
-        if out.is_dir():
-            shutil.rmtree(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(scratch, out)
+        may_write(out)
+        _put(scratch, out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def may_write(out: Path) -> None:
+    """Raise UserError where a folder cannot be replaced, with all that is in it."""
+    above = next(one for one in out.absolute().parents if one.exists())
+    folders = [out, *(Path(place, name) for place, names, _ in os.walk(out) for name in names)] if out.is_dir() else []
+    for folder in (above, *folders):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+            raise UserError(closed(folder, os.strerror(errno.EROFS if read_only else errno.EACCES)))
+
+
+def _put(new: Path, out: Path) -> None:
+    """Move a folder to its place; the one that was there goes only when it is."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    before = out.with_name(f".{out.name}.old")
+    shutil.rmtree(before, ignore_errors=True)
+    if out.is_dir():
+        out.rename(before)
+    try:
+        shutil.move(new, out)
+    except BaseException:
+        if before.is_dir():
+            shutil.rmtree(out, ignore_errors=True)
+            before.rename(out)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
 
 
 @contextmanager

@@ -5,12 +5,22 @@ import unicodedata
 from pathlib import PurePath
 
 LONGEST = 2000  # characters
+ENDS = 700  # characters of either end of a message that is too long
 OLD = "cp1252"  # how names of files that are not UTF-8 were most likely written
 
 
 def line(given: str) -> str:
     """One line without control characters and halves of surrogates, of at most LONGEST characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in given).split())[:LONGEST]
+
+
+def message(given: str) -> str:
+    """A message as one line that a terminal may show, with its two ends where it is long.
+
+    What is quoted in it was written by others: line ends and control characters are written as Python does.
+    """
+    shown = given if len(given) <= 2 * ENDS else f"{given[:ENDS]} ... {given[-ENDS:]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def name(path: PurePath) -> str:

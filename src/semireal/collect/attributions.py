@@ -18,6 +18,7 @@ from semireal.manifest import Row
 OUT = Path("results/attributions")
 NOT_KNOWN = "not known"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # with their full-width forms, which Excel takes for the same
 TEXTS = ("artist", "title", "licence", "licence_url", "restrictions", "page_url")
 
 
@@ -67,7 +68,7 @@ def as_csv(found: list[Credit]) -> str:
     buffer = io.StringIO()
     lines = csv.writer(buffer, lineterminator="\n")
     lines.writerow(field.name for field in fields(Credit))
-    lines.writerows([f"'{cell}" if cell[:1] in tuple("=+-@") else cell for cell in astuple(one)] for one in found)
+    lines.writerows([f"'{cell}" if cell[:1] in FORMULA else cell for cell in astuple(one)] for one in found)
     return buffer.getvalue()
 
 
@@ -150,7 +151,7 @@ td:last-child, th:last-child {{ text-align: right; padding-right: 0 }}
 
 def write(dataset: Path, out: Path, name: str) -> int:
     """Write attributions.csv and attributions.html about the kept images of `dataset`; returns how many there are."""
-    found = credits_of(manifest.read_kept(dataset))
+    found = credits_of(manifest.read_kept(dataset, "source", "sha256"))
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "attributions.csv", as_csv(found).encode(errors="replace"))
     write_atomic(out / "attributions.html", as_page(found, name).encode(errors="replace"))

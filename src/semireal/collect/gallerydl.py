@@ -30,7 +30,7 @@ from semireal.collect import failures, guard
 from semireal.collect.failures import Failure
 from semireal.collect.source import Source
 from semireal.errors import UserError
-from semireal.schema import load_yaml
+from semireal.schema import load_yaml, plain
 
 VERSION = importlib.metadata.version("gallery-dl")
 PROJECT = "semireal/0.1"
@@ -107,6 +107,7 @@ def read_secrets(path: Path) -> dict[str, Any]:
     sites = [given for key, given in content.items() if key != CONTACT] if isinstance(content, dict) else [None]
     if not all(isinstance(given, dict) for given in sites):
         raise UserError(f"{path}: need a mapping of sites to options, e.g. `deviantart: {{client-id: ...}}`")
+    plain(content, str(path))
     contact = content.get(CONTACT, "")
     if not isinstance(contact, str) or not contact.isprintable() or not contact.isascii():
         raise UserError(f"{path}: {CONTACT}: found {contact!r}, need a mail address or the address of a page")

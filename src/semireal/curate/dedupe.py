@@ -35,7 +35,8 @@ def run(filtered: Path, out: Path, params: Dedupe) -> None:
         # `fine`, unlike `detail`, is measured at the size that all have by now
         return bits, row | {"phash": hashes.text(bits), "fine": round(quality.detail(img))}
 
-    found = list(workers.each(one, manifest.read_kept(filtered), "dedupe"))
+    rows = manifest.read_kept(filtered, "domain", "source", "crop_side", "sharpness")
+    found = list(workers.each(one, rows, "dedupe"))
     groups = clusters([bits for bits, _ in found], params.max_distance)
     decided = [row for group in groups for row in decide([found[index][1] for index in group])]
     for row in decided:

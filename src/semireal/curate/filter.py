@@ -43,7 +43,7 @@ def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision
             shutil.copyfile(resized / row["file"], out / row["file"])
         return done
 
-    rows = list(workers.each(one, manifest.read_kept(resized), "filter"))
+    rows = list(workers.each(one, manifest.read_kept(resized, "domain", "source", "crop_side", "bytes"), "filter"))
     by_hand = decisions.summary(rows, decided)
     if by_hand["unknown"]:
         stage.say(f"filter: {by_hand['unknown']} of {len(decided)} decisions are about images that are not here")

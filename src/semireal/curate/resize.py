@@ -18,5 +18,5 @@ def run(crops: Path, out: Path, params: Resize) -> None:
         (out / file).write_bytes(data)
         return manifest.kept(row, file=file, bytes=len(data))
 
-    rows = list(workers.each(one, manifest.read_kept(crops), "resize"))
+    rows = list(workers.each(one, manifest.read_kept(crops, "domain", "source"), "resize"))
     manifest.save(out, rows, "resize", "Look at the manifest of the crops")

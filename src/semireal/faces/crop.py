@@ -40,7 +40,7 @@ def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NO
         with detectors[name].borrowed() as detector, ups.borrowed() as up:
             return crop_image(raw / row["file"], row | {"detector": name}, detector, up, params, out)
 
-    rows = [row for found in workers.each(one, manifest.read_kept(raw), "crop") for row in found]
+    rows = [row for found in workers.each(one, manifest.read_kept(raw, "domain", "source"), "crop") for row in found]
     hint = "Lower crop.score or crop.min_face, or look at the source. Formats that are not supported: convert them"
     back = milder.brings_back(rows, params, MILDER, verdict)
     milder.say("crop", back, params)

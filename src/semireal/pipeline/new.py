@@ -212,7 +212,7 @@ def _make(name: str, texts: dict[Path, str]) -> None:
 
 
 def _size(name: str) -> str:
-    rows = manifest.read_kept(RAW / name)
+    rows = manifest.read_kept(RAW / name, "domain", "raw_bytes")
     kinds = ", ".join(f"{n} {domain}" for domain, n in manifest.count(row["domain"] for row in rows).items())
     megabytes = sum(int(row["raw_bytes"]) for row in rows) / 1e6
     reported = ", ".join(f"{one.images} ({one.title})" for one in REPORT.values())

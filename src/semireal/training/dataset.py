@@ -22,7 +22,7 @@ def load(dataset: Path, resolution: int, photo_ratio: float | None, seed: int) -
 
     Returns uint8 [N, 3, resolution, resolution] and the manifest rows. Raises UserError naming all damaged files.
     """
-    rows = select(manifest.read_kept(dataset), photo_ratio, seed)
+    rows = select(manifest.read_kept(dataset, "domain"), photo_ratio, seed)
     if len(rows) < LEAST:
         raise UserError(f"{dataset}: {len(rows)} images to train on, need {LEAST}. Collect more or filter less")
     bad: list[str] = []
