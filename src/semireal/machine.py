@@ -65,7 +65,7 @@ DEFAULT = Machine(device="auto", processes=1, micro_batch=None, compile=False)
 def load() -> Machine:
     """The settings of this machine, also for a run of DVC in a copy of the repository; raises UserError."""
     found, path = DEFAULT, stage.root() / FILE
-    if path.is_file():
+    if path.exists():
         found = _changed(found, schema.load_yaml(path) or {}, str(FILE))
     for field in dataclasses.fields(Machine):
         name = _variable(field.name)

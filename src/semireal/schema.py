@@ -22,7 +22,7 @@ from semireal.errors import UserError
 
 T = TypeVar("T")
 LARGEST = 200_000  # bytes of a YAML file, for which PyYAML takes seconds
-WRITTEN_OUT = 1_000_000  # characters of it with all aliases written out
+WRITTEN_OUT = 2 * LARGEST  # characters of it with all aliases written out
 DEEPEST = 50  # levels of a YAML file
 LARGEST_INT = 2**63 - 1  # that libraries take
 
@@ -61,6 +61,14 @@ def load_yaml(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path}: not found") from None
     return parse_yaml(content, str(path))
+
+
+def load_mapping(path: Path) -> dict[str, Any]:
+    """Content of a YAML file of keys, {} of an empty one; raises UserError as `load_yaml`, and for anything else."""
+    content = load_yaml(path)
+    if not isinstance(content, dict | None):
+        raise UserError(f"{path}: found {content!r}, need a section with keys")
+    return content or {}
 
 
 def parse_yaml(content: bytes, where: str) -> Any:

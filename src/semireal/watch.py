@@ -13,7 +13,7 @@ from typing import Any
 from semireal import code
 from semireal.errors import UserError
 from semireal.files import key_of, sha256_of
-from semireal.schema import load_yaml
+from semireal.schema import load_mapping, load_yaml
 
 PIPELINE, PARAMS = Path("dvc.yaml"), Path("params.yaml")
 MISSING = "missing"
@@ -53,7 +53,7 @@ def state_of(name: str, item: str, known: Known) -> State:
     Files are read once: known keeps their hashes, and one that looks untouched is not read again.
     """
     content = load_yaml(PARAMS)
-    declared = load_yaml(PIPELINE)["stages"][name]
+    declared = load_mapping(PIPELINE)["stages"][name]
     declared = declared.get("do", declared)
     values = _flat(content) | {"item": item}
     found: State = {}

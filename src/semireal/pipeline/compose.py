@@ -32,6 +32,8 @@ def compose(root: Path, *overrides: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    for path in sorted([*(root / paths.EXPERIMENTS).glob("*.yaml"), *(root / paths.EXPERIMENTS).glob("*/*.yaml")]):
+        schema.load_mapping(path)  # Hydra would write out all aliases, however many
     where = f"{paths.EXPERIMENTS}/ ({' '.join(overrides) or 'defaults'})"
     try:
         with initialize_config_dir(str((root / paths.EXPERIMENTS).resolve()), version_base=None):
@@ -210,10 +212,10 @@ def told(chosen: Mapping[str, str]) -> str:
 
 def default(root: Path) -> dict[str, str]:
     """The choices of experiments/config.yaml: character: geralt, profile: demo."""
-    listed = (schema.load_yaml(root / paths.EXPERIMENTS / "config.yaml") or {}).get("defaults", [])
-    entries = [entry for entry in listed if isinstance(entry, dict)]
+    listed = schema.load_mapping(root / paths.EXPERIMENTS / "config.yaml").get("defaults")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     found = {group: choice for entry in entries for group, choice in entry.items()}
-    absent = [group for group in KEYS if group not in found]
+    absent = [group for group in KEYS if not isinstance(found.get(group), str)]
     if absent:
         raise UserError(f"{paths.EXPERIMENTS}/config.yaml: need `- {absent[0]}: ...` in its `defaults:`")
     return {group: found[group] for group in KEYS}
@@ -221,6 +223,4 @@ def default(root: Path) -> dict[str, str]:
 
 def choices_of(root: Path, group: str) -> dict[str, Any]:
     """The content of the files of a group, by choice."""
-    return {
-        path.stem: schema.load_yaml(path) or {} for path in sorted((root / paths.EXPERIMENTS / group).glob("*.yaml"))
-    }
+    return {path.stem: schema.load_mapping(path) for path in sorted((root / paths.EXPERIMENTS / group).glob("*.yaml"))}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from semireal import code, schema
+from semireal.errors import UserError
 from semireal.watch import PIPELINE
 
 Stages = dict[str, Any]  # of dvc.yaml
@@ -12,7 +13,9 @@ Stages = dict[str, Any]  # of dvc.yaml
 
 def stages_of(root: Path) -> Stages:
     """The stages of dvc.yaml, without `code`: it looks at all parameters, and none of them changes what it leaves."""
-    declared: Stages = schema.load_yaml(root / PIPELINE)["stages"]
+    declared = schema.load_mapping(root / PIPELINE).get("stages")
+    if not isinstance(declared, dict) or not all(isinstance(stage, dict) for stage in declared.values()):
+        raise UserError(f"{root / PIPELINE}: need `stages:` with what each is. Take it from git")
     return {name: stage.get("do", stage) for name, stage in declared.items() if name != code.STAGE}
 
 
