@@ -14,6 +14,7 @@ def main() -> None:
     given = params.load(train.Given)
     here = machine.load()
     here.check(given.train.batch, given.train.group)
+    stage.may_write(paths.MODELS)  # now, and not when the training has ended
     with stage.output(paths.TRAINING) as out:
         if here.processes > 1:
             train.launch(out, here.processes)

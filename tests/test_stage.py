@@ -1,17 +1,26 @@
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from semireal import stage
+from conftest import ROOT, texture
+from semireal import manifest, stage
 
 
 def run_script(body: str, folder: Path) -> subprocess.CompletedProcess[str]:
     code = f"from semireal import errors, stage\ndef main():\n    {body}\nstage.run(main)"
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    return python(["-c", code], folder)
+
+
+def python(arguments: list[str], folder: Path, *start: str) -> subprocess.CompletedProcess[str]:
+    command = [*start, sys.executable, *arguments]
+    env = {key: value for key, value in os.environ.items() if key != "DVC_ROOT"} | {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
 def test_user_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
@@ -118,3 +127,101 @@ def test_output_begins_empty_and_makes_its_folder(work_root: Path) -> None:
         assert not list(folder.iterdir())
         (folder / "new").touch()
     assert [path.name for path in out.iterdir()] == ["new"]
+
+
+# root as everyone else: what a folder does not allow is not allowed
+PLAIN = [] if os.getuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-sys_resource"]
+MOUNTED = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"']
+
+
+@pytest.fixture
+def repository(work_root: Path, make_dataset: Callable[..., Path]) -> Path:
+    """Crops and what stage resize made of them before."""
+    made = make_dataset("crops", [(texture(n), {}) for n in range(2)])
+    (work_root / "data").mkdir()
+    made.rename(work_root / "data/crops")
+    shutil.copyfile(ROOT / "params.yaml", work_root / "params.yaml")
+    (work_root / "data/resized/images").mkdir(parents=True)
+    (work_root / "data/resized/images/old.jpg").touch()
+    (work_root / ".work").mkdir()
+    return work_root
+
+
+def refused(done: subprocess.CompletedProcess[str], path: str, why: str, folder: Path) -> None:
+    assert done.returncode == 2, done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert f"{path}: {why}. Let yourself read and write there, and run the same command again" in told
+    assert "Traceback" not in done.stderr
+    assert [file.name for file in (folder / "data/resized/images").iterdir()] == ["old.jpg"]
+    assert not list((folder / "data").glob(".*"))
+
+
+@pytest.mark.parametrize("closed", ["data", "data/resized", "data/resized/images", ".work"])
+def test_a_folder_that_may_not_be_written_is_named_and_keeps_what_it_has(repository: Path, closed: str) -> None:
+    (repository / closed).chmod(0o555)
+    done = python([str(ROOT / "stages/resize.py")], repository, *PLAIN)
+    (repository / closed).chmod(0o755)
+    refused(done, closed, "Permission denied", repository)
+    assert python([str(ROOT / "stages/resize.py")], repository, *PLAIN).returncode == 0
+    assert len(manifest.read_kept(repository / "data/resized")) == 2
+
+
+def test_a_table_that_may_not_be_read_is_named(repository: Path) -> None:
+    (repository / "data/crops/manifest.csv").chmod(0)
+    done = python([str(ROOT / "stages/resize.py")], repository, *PLAIN)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: data/crops/manifest.csv: Permission denied. Let yourself read it, or take it from git\n",
+    )
+
+
+@pytest.mark.parametrize("closed", ["data", ".work"])
+def test_a_file_system_that_is_mounted_to_be_read(repository: Path, closed: str) -> None:
+    if os.getuid() or subprocess.run([*MOUNTED, str(repository), "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount")
+    done = python([str(ROOT / "stages/resize.py")], repository, *MOUNTED, str(repository / closed))
+    refused(done, closed, "Read-only file system", repository)
+
+
+@pytest.mark.slow  # it loads all that a training needs
+def test_models_that_may_not_be_written_are_named_before_the_training(repository: Path) -> None:
+    (repository / "models").mkdir(mode=0o555)
+    done = python([str(ROOT / "stages/train.py")], repository, *PLAIN)
+    refused(done, "models", "Permission denied", repository)
+
+
+def test_the_command_line_names_a_folder_that_may_not_be_written(repository: Path) -> None:
+    (repository / "closed").mkdir(mode=0o555)
+    script = "from semireal.collect import attributions; from semireal import stage; from pathlib import Path; "
+    script += "stage.run(lambda: attributions.write(Path('data/crops'), Path('closed/x'), 'elf'))"
+    (repository / "data/crops/manifest.csv").write_text("id,status,reason,file,source,sha256\na,kept,,f,s,0\n")
+    refused(python(["-c", script], repository, *PLAIN), "closed", "Permission denied", repository)
+
+
+@pytest.mark.parametrize("name", ["data/resized", ".work"])
+def test_a_file_in_the_place_of_a_folder_is_named(repository: Path, name: str) -> None:
+    shutil.rmtree(repository / name)
+    (repository / name).touch()
+    done = python([str(ROOT / "stages/resize.py")], repository)
+    assert done.returncode == 2, done.stderr
+    assert f"error: {name}" in done.stderr.replace(f"{repository}/", "")
+    assert "Move what is in the way" in done.stderr
+    assert (repository / name).is_file()
+
+
+def test_what_was_there_comes_back_when_the_new_cannot_take_its_place(
+    work_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is another one and becomes full: no such disk can be had in a test."""
+
+    def full(*_: object) -> None:
+        (work_root / "x").mkdir()
+        raise OSError(28, "No space left on device")
+
+    (work_root / "x").mkdir()
+    (work_root / "x/old").touch()
+    monkeypatch.setattr(shutil, "move", full)
+    with pytest.raises(OSError, match="No space"), stage.output(work_root / "x") as folder:
+        (folder / "new").touch()
+    assert [path.name for path in (work_root / "x").iterdir()] == ["old"]
+    assert not list(work_root.glob(".x*"))
