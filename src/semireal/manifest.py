@@ -80,7 +80,7 @@ def read(folder: Path) -> pd.DataFrame:
         raise UserError(
             f"{folder / FILE}: not found. Run `dvc repro`, or `dvc pull {folder}` if it was shared"
         ) from None
-    except (ValueError, UnicodeDecodeError) as error:  # of pandas: cells that do not fit the header, no text
+    except (ValueError, csv.Error) as error:  # cells that do not fit the header, no text
         raise damaged(folder, " ".join(str(error).split())) from None
     _check(table, folder)
     return table
