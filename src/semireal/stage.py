@@ -56,7 +56,7 @@ def _about(error: OSError) -> str | None:
     if error.errno in NO_SPACE:
         return f"the disk is full ({named or 'while writing'}). Make room, and run the same command again"
     if named and error.errno in CLOSED:
-        return closed(named, error.strerror)
+        return closed(named, os.strerror(error.errno))
     if named and error.errno in IN_THE_WAY:
         return f"{named}: {error.strerror}. Move what is in the way, and run the same command again"
     return None
