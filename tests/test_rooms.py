@@ -20,6 +20,7 @@ GROUND = [
         "tables",
         "text",
         "formats",
+        "limits",
         "colours",
         "images",
         "tensors",

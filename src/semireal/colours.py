@@ -5,6 +5,7 @@ after, and greys of more than 8 bits go through their profile as they are.
 """
 
 import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from PIL import Image, ImageCms
 
 _SRGB = ImageCms.createProfile("sRGB")
 _LEVELS = 256  # of the curve that a grey profile is turned into
+_AT_ONCE = 1 << 20  # grey pixels
 HIDDEN = 16  # an alpha that nowhere reaches this shows nothing: it was not meant as one
 
 Pixels = NDArray[np.uint8]
@@ -53,17 +55,28 @@ def _is_grey(img: Image.Image) -> bool:
 
 def _greys(img: Image.Image) -> Pixels:
     """A grey picture of any depth, through the curve of its profile."""
-    levels = np.asarray(img.convert("L") if img.mode == "1" else img, np.float64)
-    levels = levels * ((_LEVELS - 1) / _white(img.mode, levels))
+    levels = np.asarray(img.convert("L") if img.mode == "1" else img)
+    white = _white(img.mode, levels)
     ramp = Image.fromarray(np.arange(_LEVELS, dtype=np.uint8)[None])
     converted = _converted(ramp, img.info["icc_profile"])
-    if converted is None:
-        return np.repeat(levels.clip(0, _LEVELS - 1).round().astype(np.uint8)[:, :, None], 3, axis=2)
-    curves = np.asarray(converted)[0].T
-    return np.stack([np.interp(levels, np.arange(_LEVELS), curve) for curve in curves], axis=2).round().astype(np.uint8)
+    curves = None if converted is None else np.asarray(converted)[0].T
+    found = np.empty((*levels.shape, 3), np.uint8)
+    for start in range(0, levels.size, _AT_ONCE):  # doubles of a whole picture would take more memory than all else
+        part = slice(start, start + _AT_ONCE)
+        found.reshape(-1, 3)[part] = _curved(
+            levels.reshape(-1)[part].astype(np.float64) * ((_LEVELS - 1) / white), curves
+        )
+    return found
 
 
-def _white(mode: str, levels: NDArray[np.float64]) -> float:
+def _curved(levels: NDArray[np.float64], curves: Pixels | None) -> NDArray[np.float64]:
+    """Levels [N] from 0 to 255 as colours [N, 3], by the curves [3, 256] of a profile."""
+    if curves is None:
+        return np.repeat(levels.clip(0, _LEVELS - 1).round()[:, None], 3, axis=1)
+    return np.stack([np.interp(levels, np.arange(_LEVELS), curve) for curve in curves], axis=1).round()
+
+
+def _white(mode: str, levels: NDArray[Any]) -> float:
     """The number that stands for white, as far as mode and numbers tell."""
     if mode == "F" and levels.max() <= 1:
         return 1.0
@@ -71,7 +84,8 @@ def _white(mode: str, levels: NDArray[np.float64]) -> float:
 
 
 def _colours(img: Image.Image) -> Pixels:
-    return np.asarray(_converted(img, img.info["icc_profile"]) or img.convert("RGB"))
+    found = _converted(img, img.info["icc_profile"]) or img
+    return np.asarray(found if found.mode == "RGB" else found.convert("RGB"))
 
 
 def _converted(img: Image.Image, profile: bytes | None) -> Image.Image | None:

@@ -5,7 +5,11 @@ An image is HWC uint8 RGB here, and everywhere outside of the networks (see semi
 
 import contextlib
 import io
+import os
+import stat
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from semireal import colours, files, formats
+from semireal import colours, files, formats, limits
 
 Pixels = colours.Pixels
 
-MAX_PIXELS = 120_000_000  # larger files are refused before they are unpacked (decompression bombs)
+MAX_PIXELS = limits.PIXELS  # larger pictures are refused before they are unpacked (decompression bombs)
 MISSING = 0.01  # a JPEG whose last bytes are missing is whole if they change less of the picture
-TOO_LARGE, UNSUPPORTED = "too many pixels", "format not supported"
+TOO_LARGE, TOO_LONG, TOO_SLOW = "too many pixels", "too many bytes", "too slow to unpack"
+UNSUPPORTED, UNREADABLE = "format not supported", "cannot be read"
+_alone = threading.RLock()  # held while a large picture is unpacked and used
 
 
 class ImageError(ValueError):
@@ -29,56 +35,93 @@ class ImageError(ValueError):
 def load_rgb(path: Path) -> Pixels:
     """Read a picture as sRGB: EXIF-turned, alpha over white, first frame, 8 bits; [H, W, 3] uint8.
 
-    What is no part of the picture may be broken: texts, profiles, the last bytes. Raises ImageError: "not an image",
-    "format not supported: NAME", "too many pixels" or "damaged file".
+    What is no part of the picture may be broken: texts, profiles, the last bytes. Raises ImageError: "cannot be read",
+    "not an image", "format not supported: NAME", "damaged file", or a limit (see semireal.limits): "too many pixels",
+    "too many bytes", "too slow to unpack".
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF or palettes; the result decides
-        with _opened(path) as img:
-            if img.width * img.height > MAX_PIXELS:
-                raise ImageError(TOO_LARGE)
-            try:
-                img.load()
-            except Exception as error:
-                if img.format != "JPEG":
-                    raise ImageError("damaged file") from error
-                return _without_end(path.read_bytes(), img.width * img.height)
-            return _upright(img)
+    with unpacked(path) as img:
+        return img
+
+
+@contextlib.contextmanager
+def unpacked(path: Path) -> Iterator[Pixels]:
+    """What load_rgb gives, for the length of a `with` block: there is only one large picture at a time in any."""
+    with contextlib.ExitStack() as alone:
+        data = _bytes_of(path, alone)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF or palettes; the result decides
+            with _opened(data) as img:
+                pixels = max(img.width * img.height, limits.padded_pixels(data))
+                if pixels > MAX_PIXELS:
+                    raise ImageError(TOO_LARGE)
+                if pixels > limits.LARGE:
+                    alone.enter_context(_alone)
+                found = _unpack(img, data)
+        del img, data  # they take more memory than the result
+        yield found
 
 
 def problem(path: Path) -> str:
-    """Why a file is no picture that can be read, as far as its beginning tells; "" if it is one."""
-    with warnings.catch_warnings():
+    """Why a file is no picture that can be read, as far as can be told without unpacking it; "" if it is one."""
+    with warnings.catch_warnings(), contextlib.ExitStack() as alone:
         warnings.simplefilter("ignore")
         try:
-            _opened(path).close()
+            _opened(_bytes_of(path, alone)).close()
         except ImageError as error:
             return str(error)
     return ""
 
 
-def _opened(path: Path) -> Image.Image:
-    """The picture, not unpacked yet."""
+def _bytes_of(path: Path, alone: contextlib.ExitStack) -> bytes:
+    """The content of a file; not that of a pipe, socket or device, which may never end. alone: is let wait for it."""
     try:
-        with path.open("rb") as file:
-            head = file.read(formats.HEAD)
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(UNREADABLE)
+            if status.st_size > limits.BYTES:
+                raise ImageError(TOO_LONG)
+            if status.st_size > limits.LARGE:
+                alone.enter_context(_alone)
+            return file.read(limits.BYTES)
     except OSError as error:
-        raise ImageError("not an image") from error
-    name = formats.unsupported(head)
+        raise ImageError(UNREADABLE) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to would keep us waiting."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The picture, not unpacked yet."""
+    name = formats.unsupported(data[: formats.HEAD])
     if name == formats.HEIC:
         _learn_heic()
+    if limits.seconds(data) > limits.SECONDS:
+        raise ImageError(TOO_SLOW)
     try:
-        if head.startswith(formats.PNG):
-            data, profile = formats.bare_png(path.read_bytes())
-            img = Image.open(io.BytesIO(data), formats=["PNG"])
+        if data.startswith(formats.PNG):
+            bare, profile = formats.bare_png(data)
+            img = Image.open(io.BytesIO(bare), formats=["PNG"])
             img.info["icc_profile"] = profile
             return img
-        return Image.open(path, formats=_read())
+        return Image.open(io.BytesIO(data), formats=_read())
     except Image.DecompressionBombError as error:  # Pillow's own limit, above ours
         raise ImageError(TOO_LARGE) from error
     except Exception as error:
         # Pillow's parsers raise almost anything on hostile bytes; whatever it is, this is no picture for us
         raise ImageError(f"{UNSUPPORTED}: {name}" if name else "not an image") from error
+
+
+def _unpack(img: Image.Image, data: bytes) -> Pixels:
+    try:
+        img.load()
+    except Exception as error:
+        if img.format != "JPEG":
+            raise ImageError("damaged file") from error
+        return _without_end(data, img.width * img.height)
+    return _upright(img)
 
 
 def _read() -> list[str]:
@@ -111,12 +154,10 @@ def _without_end(data: bytes, pixels: int) -> Pixels:
 
 
 def _upright(img: Image.Image) -> Pixels:
+    with contextlib.suppress(Exception):  # an unreadable EXIF block is no reason to lose the picture
+        ImageOps.exif_transpose(img, in_place=True)
     try:
-        turned = ImageOps.exif_transpose(img)
-    except Exception:  # an unreadable EXIF block is no reason to lose the picture
-        turned = img.copy()
-    try:
-        return colours.to_srgb(turned)
+        return colours.to_srgb(img)
     except Exception as error:
         raise ImageError("damaged file") from error
 

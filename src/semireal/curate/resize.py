@@ -12,9 +12,10 @@ def run(crops: Path, out: Path, params: Resize) -> None:
     (out / "images").mkdir()
 
     def one(row: Row) -> Row:
-        img = images.resize(images.load_rgb(crops / row["file"]), params.size)
+        with images.unpacked(crops / row["file"]) as img:
+            small = images.resize(img, params.size)
         file = f"images/{row['id']}.jpg"
-        data = images.encode_jpeg(img, params.quality)
+        data = images.encode_jpeg(small, params.quality)
         (out / file).write_bytes(data)
         return manifest.kept(row, file=file, bytes=len(data))
 

@@ -56,9 +56,15 @@ def crop_image(
 ) -> list[Row]:
     """Crop one image; returns a row per face, or one row that says why there is none."""
     try:
-        img = images.load_rgb(path)
+        with images.unpacked(path) as img:
+            return _crop_faces(img, row, detector, up, params, out)
     except images.ImageError as error:
         return [manifest.rejected(row, str(error), image_id=row["id"])]
+
+
+def _crop_faces(
+    img: Pixels, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, out: Path
+) -> list[Row]:
     row = row | {"image_id": row["id"], "raw_width": img.shape[1], "raw_height": img.shape[0]}
     left, top, right, bottom = frame.inside(img)
     part = img[top:bottom, left:right]
