@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from semireal import colours, files, formats, limits
 
@@ -25,6 +25,20 @@ MAX_PIXELS = limits.PIXELS  # larger pictures are refused before they are unpack
 MISSING = 0.01  # a JPEG whose last bytes are missing is whole if they change less of the picture
 TOO_LARGE, TOO_LONG, TOO_SLOW = "too many pixels", "too many bytes", "too slow to unpack"
 UNSUPPORTED, UNREADABLE = "format not supported", "cannot be read"
+_TURNS = dict(
+    enumerate(
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        start=2,
+    )
+)  # by the number in EXIF
 _alone = threading.RLock()  # held while a large picture is unpacked and used
 
 
@@ -154,10 +168,13 @@ def _without_end(data: bytes, pixels: int) -> Pixels:
 
 
 def _upright(img: Image.Image) -> Pixels:
-    with contextlib.suppress(Exception):  # an unreadable EXIF block is no reason to lose the picture
-        ImageOps.exif_transpose(img, in_place=True)
     try:
-        return colours.to_srgb(img)
+        orientation = img.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # an unreadable EXIF block is no reason to lose the picture
+        orientation = None
+    try:
+        # not ImageOps.exif_transpose: it copies, and writes all of the EXIF anew
+        return colours.to_srgb(img.transpose(_TURNS[orientation]) if orientation in _TURNS else img)
     except Exception as error:
         raise ImageError("damaged file") from error
 

@@ -23,14 +23,17 @@ SECONDS = 20.0  # that a picture may take; honest ones of PIXELS take up to 12
 _HEADER = 0.75e-6  # byte before the picture of a JPEG or GIF, which Pillow reads in Python
 _CHUNK = 5e-6  # chunk of a PNG
 _SCAN, _SCANNED = 2e-6, 1e-9  # scan of a JPEG, and each pixel that it goes over
-_COPIED = 1e-10  # byte of the EXIF of a JPEG, for each part that it is put together from
+_COPIED = 1e-9  # byte of the EXIF of a JPEG, for each part that it is put together from
 _RUN, _FILLED = 0.4e-6, 0.25e-6  # byte and pixel of a BMP that consists of runs, which Pillow unpacks in Python
-_TAG, _VALUE = 5e-6, 1e-6  # tag of a TIFF, and each of its numbers
+_TAG, _NUMBER, _FRACTION = 5e-6, 1e-6, 5e-6  # tag of a TIFF, and each of its values
 _RAW_TILE, _TILE = 40e-6, 5e-6  # strip or tile of a TIFF, without and with compression
 _WAVELET, _BIT_PLANES = 0.03e-6, 0.17e-6  # pixel of a component, and byte, of JPEG 2000
-_WAVELET_TILE, _BLOCK = 100e-6, 1.5e-6  # tile, and block or precinct, of JPEG 2000
+_WAVELET_TILE, _BLOCK, _PRECINCT = 100e-6, 4e-6, 20e-6  # tile, block and precinct of JPEG 2000; they take memory too
 
-_STRIPS, _TILES, _RAW, _JPEGS = 273, 324, 1, (6, 7)  # of TIFF: tags, and values of the tag for compression
+# of TIFF: tags, values of the tag for compression, kinds of values
+_SIZE, _TILE_SIZE, _COMPRESSION, _STRIPS, _TILES = (256, 257), (322, 323), 259, 273, 324
+_RAW, _JPEGS = 1, (6, 7)
+_BYTES, _FRACTIONS = (1, 2, 6, 7), (5, 10)
 _CODESTREAM = b"\xff\x4f\xff\x51"
 
 
@@ -47,7 +50,7 @@ def padded_pixels(data: bytes) -> int:
     if not data.startswith((b"II*\0", b"MM\0*")):
         return 0
     tags = _tags(data)
-    (width, height), (across, down) = ((tags[x].value, tags[y].value) for x, y in ((256, 257), (322, 323)))
+    (width, height), (across, down) = ((tags[x].value, tags[y].value) for x, y in (_SIZE, _TILE_SIZE))
     return math.ceil(width / across) * math.ceil(height / down) * across * down if across and down else 0
 
 
@@ -137,11 +140,13 @@ def _tags(data: bytes) -> _Tags:
 def _tiff(data: bytes) -> float:
     tags = _tags(data)
     strips = max(tags[_STRIPS].count, tags[_TILES].count)
-    compression = tags[259].value
+    compression = tags[_COMPRESSION].value
     took = len(tags) * _TAG + strips * (_TILE if compression > _RAW else _RAW_TILE)
-    took += sum(tag.count for tag in tags.values() if tag.kind not in (1, 2, 6, 7)) * _VALUE
+    for tag in tags.values():
+        took += tag.count * (_FRACTION if tag.kind in _FRACTIONS else 0 if tag.kind in _BYTES else _NUMBER)
     if compression in _JPEGS and strips:
-        took += data.count(b"\xff\xda") * (_SCAN + tags[256].value * tags[257].value / strips * _SCANNED)
+        pixels = math.prod(tags[side].value for side in _SIZE) / strips
+        took += data.count(b"\xff\xda") * (_SCAN + pixels * _SCANNED)
     return took
 
 
@@ -158,14 +163,19 @@ def _codestream(data: bytes) -> float:
     x1, y1, x0, y0, width, height, left, top, components = struct.unpack_from(">8IH", data, 8)
     pixels = max(x1 - x0, 0) * max(y1 - y0, 0) * components
     tiles = math.ceil((x1 - left) / max(width, 1)) * math.ceil((y1 - top) / max(height, 1))
+    took = pixels * _WAVELET + tiles * components * _WAVELET_TILE
     style = data.find(b"\xff\x52", 42)
-    block = 12
-    if style >= 0 and style + 14 <= len(data):
-        block = (data[style + 10] & 15) + (data[style + 11] & 15) + 4
-        if data[style + 4] & 1:
-            precincts = data[style + 14 : style + 15 + data[style + 9]]
-            block = min([block, *((size & 15) + (size >> 4) for size in precincts)])
-    return pixels * _WAVELET + tiles * components * _WAVELET_TILE + pixels / 2**block * _BLOCK
+    if style < 0 or style + 14 > len(data):
+        return took
+    levels, *block = data[style + 9 : style + 12]
+    took += pixels / 2 ** (sum(side & 15 for side in block) + 4) * _BLOCK
+    if data[style + 4] & 1:
+        precincts = data[style + 14 : style + 15 + levels]
+        took += (
+            sum(pixels / 4**n / 2 ** ((size & 15) + (size >> 4)) for n, size in enumerate(reversed(precincts)))
+            * _PRECINCT
+        )
+    return took
 
 
 _ESTIMATES: dict[bytes, Callable[[bytes], float]] = {
