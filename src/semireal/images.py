@@ -5,8 +5,6 @@ An image is HWC uint8 RGB here, and everywhere outside of the networks (see semi
 
 import contextlib
 import io
-import os
-import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -88,23 +86,17 @@ def problem(path: Path) -> str:
 
 def _bytes_of(path: Path, alone: contextlib.ExitStack) -> bytes:
     """The content of a file; not that of a pipe, socket or device, which may never end. alone: is let wait for it."""
+    if not path.is_file():
+        raise ImageError(UNREADABLE)
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError(UNREADABLE)
-            if status.st_size > limits.BYTES:
-                raise ImageError(TOO_LONG)
-            if status.st_size > limits.LARGE:
-                alone.enter_context(_alone)
-            return file.read(limits.BYTES)
+        size = path.stat().st_size
+        if size > limits.BYTES:
+            raise ImageError(TOO_LONG)
+        if size > limits.LARGE:
+            alone.enter_context(_alone)
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(UNREADABLE) from error
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; a pipe that nobody writes to would keep us waiting."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _opened(data: bytes) -> Image.Image:

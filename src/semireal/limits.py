@@ -17,11 +17,11 @@ from semireal.formats import PNG
 PIXELS = 120_000_000  # more than any camera's but a few; unpacking takes up to 25 bytes for each, so 3 GB
 BYTES = 500_000_000  # enough for so many pixels that are not compressed at all
 LARGE = 25_000_000  # pixels or bytes; one such picture is unpacked at a time, or each core would take PIXELS
+PARTS = 200_000  # segments, chunks or blocks before or around a picture; honest files have thousands
 SECONDS = 20.0  # that a picture may take; honest ones of PIXELS take up to 12
 
 # seconds for one ..., at most
-_HEADER = 0.75e-6  # byte before the picture of a JPEG or GIF, which Pillow reads in Python
-_CHUNK = 5e-6  # chunk of a PNG
+_HEADER = 0.15e-6  # byte before the picture of a JPEG or GIF, which Pillow reads in Python
 _SCAN, _SCANNED = 2e-6, 1e-9  # scan of a JPEG, and each pixel that it goes over
 _COPIED = 1e-9  # byte of the EXIF of a JPEG, for each part that it is put together from
 _RUN, _FILLED = 0.4e-6, 0.25e-6  # byte and pixel of a BMP that consists of runs, which Pillow unpacks in Python
@@ -38,7 +38,7 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 
 
 def seconds(data: bytes) -> float:
-    """About how long it takes to unpack the first picture of a file on a slow core, as far as its structure tells.
+    """About how long it takes to unpack the first picture of a file on a slow core; inf for one of too many PARTS.
 
     Formats whose decoders take as long as their pixels and bytes alone say (WebP, AVIF, HEIC, plain BMP) count as 0.
     """
@@ -55,7 +55,7 @@ def padded_pixels(data: bytes) -> int:
 
 
 def _jpeg(data: bytes) -> float:
-    pixels = exif = exifs = 0
+    pixels = exif = exifs = segments = 0
     at = 2
     while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
         marker, (length,) = data[at + 1], struct.unpack_from(">H", data, at + 2)
@@ -69,8 +69,9 @@ def _jpeg(data: bytes) -> float:
         if marker == 0xE1:
             exif, exifs = exif + length, exifs + 1
         at += 2 + max(length, 2)
-        if at * _HEADER > SECONDS:
-            break
+        segments += 1
+        if segments > PARTS:
+            return math.inf
     header = at if at >= 0 else len(data)
     scans = data.count(b"\xff\xda")  # those of pictures within the header are few
     return header * _HEADER + scans * (_SCAN + pixels * _SCANNED) + exifs * exif * _COPIED
@@ -78,10 +79,10 @@ def _jpeg(data: bytes) -> float:
 
 def _png(data: bytes) -> float:
     at, chunks = len(PNG), 0
-    while at + 8 <= len(data) and chunks * _CHUNK <= SECONDS:
+    while at + 8 <= len(data) and chunks <= PARTS:
         at += 12 + int.from_bytes(data[at : at + 4], "big")
         chunks += 1
-    return chunks * _CHUNK
+    return math.inf if chunks > PARTS else 0.0
 
 
 def _gif(data: bytes) -> float:
@@ -89,14 +90,16 @@ def _gif(data: bytes) -> float:
     if len(data) < 13:
         return 0.0
     at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 128 else 0)
-    begin = re.compile(rb"[!,;]")
+    blocks, begin = 0, re.compile(rb"[!,;]")
     while (found := begin.search(data, at)) and found[0] == b"!":
         at = found.start() + 2
-        while at < len(data) and data[at]:
+        while at < len(data) and data[at] and blocks <= PARTS:
             at += 1 + data[at]
-            if at * _HEADER > SECONDS:
-                return at * _HEADER
+            blocks += 1
         at += 1
+        blocks += 1
+        if blocks > PARTS:
+            return math.inf
     return (found.start() if found else len(data)) * _HEADER
 
 

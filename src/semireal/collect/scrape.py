@@ -203,7 +203,10 @@ def _from_folder(source: Source) -> list[Row]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of those below it, links followed; raises UserError for one that leads nowhere."""
+    """What is in a folder and in those below it; raises UserError for a link that leads nowhere.
+
+    All other links are followed, also to outside: many keep their pictures that way, and so does the cache of DVC.
+    """
 
     def closed(error: OSError) -> None:
         raise UserError(f"scrape: {error.filename}: {error.strerror}. Open it for reading, or move it away")
@@ -219,8 +222,7 @@ def files_below(folder: Path) -> Iterator[Path]:
         for path in (Path(place, name) for name in names if not name.startswith(".")):
             if path.is_symlink() and not path.exists():
                 raise UserError(f"scrape: {path} is a link that leads nowhere. Remove it, or let it lead to a picture")
-            if path.is_file():
-                yield path
+            yield path
 
 
 def _fetch(
