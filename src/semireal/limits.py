@@ -114,7 +114,7 @@ class _Tag(NamedTuple):
     """What one tag of a TIFF has: how many values, and the first one where that lies in the tag itself."""
 
     kind: int
-    count: int
+    values: int
     value: int
 
 
@@ -142,11 +142,11 @@ def _tags(data: bytes) -> _Tags:
 
 def _tiff(data: bytes) -> float:
     tags = _tags(data)
-    strips = max(tags[_STRIPS].count, tags[_TILES].count)
+    strips = max(tags[_STRIPS].values, tags[_TILES].values)
     compression = tags[_COMPRESSION].value
     took = len(tags) * _TAG + strips * (_TILE if compression > _RAW else _RAW_TILE)
     for tag in tags.values():
-        took += tag.count * (_FRACTION if tag.kind in _FRACTIONS else 0 if tag.kind in _BYTES else _NUMBER)
+        took += tag.values * (_FRACTION if tag.kind in _FRACTIONS else 0 if tag.kind in _BYTES else _NUMBER)
     if compression in _JPEGS and strips:
         pixels = math.prod(tags[side].value for side in _SIZE) / strips
         took += data.count(b"\xff\xda") * (_SCAN + pixels * _SCANNED)
@@ -163,10 +163,10 @@ def _jpeg2000(data: bytes) -> float:
 def _codestream(data: bytes) -> float:
     if len(data) < 42:
         return 0.0
-    x1, y1, x0, y0, width, height, left, top, components = struct.unpack_from(">8IH", data, 8)
+    x1, y1, x0, y0, width, height, left, top, components = map(int, struct.unpack_from(">8IH", data, 8))
     pixels = max(x1 - x0, 0) * max(y1 - y0, 0) * components
     tiles = math.ceil((x1 - left) / max(width, 1)) * math.ceil((y1 - top) / max(height, 1))
-    took = pixels * _WAVELET + tiles * components * _WAVELET_TILE
+    took: float = pixels * _WAVELET + tiles * components * _WAVELET_TILE
     style = data.find(b"\xff\x52", 42)
     if style < 0 or style + 14 > len(data):
         return took
