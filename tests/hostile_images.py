@@ -10,7 +10,7 @@ import re
 import socket
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +147,11 @@ def odd() -> Files:
     frames = [Image.new("RGB", (16, 16), (n % 256, 0, 0)) for n in range(40)]
     found = {f"{mode}.tif": saved(img.convert(mode), "TIFF") for mode in ("1", "L", "LA", "P", "CMYK", "YCbCr", "RGBA")}
     found |= {f"{mode}.png": saved(img.convert(mode), "PNG") for mode in ("1", "L", "LA", "P", "RGBA")}
-    found["LAB.tif"] = saved(
-        ImageCms.profileToProfile(img, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"),
-        "TIFF",
-    )  # type: ignore[union-attr]
+    lab = ImageCms.profileToProfile(
+        img, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    assert lab is not None
+    found["LAB.tif"] = saved(lab, "TIFF")
     found |= {
         "16 bit.png": saved(deep, "PNG"),
         "16 bit.tif": saved(deep, "TIFF"),
@@ -266,7 +267,7 @@ def bmp_of_runs(width: int, height: int, runs: bytes) -> bytes:
     return b"BM" + struct.pack("<IHHI", 1078 + len(runs), 0, 0, 1078) + head + bytes(range(256)) * 4 + runs
 
 
-def tiff(tags: dict[int, int | tuple[int, ...]]) -> bytes:
+def tiff(tags: Mapping[int, int | tuple[int, ...]]) -> bytes:
     """A TIFF of these tags, all of whose values are of four bytes."""
     entries, values = b"", b""
     begin = 8 + 2 + 12 * len(tags) + 4

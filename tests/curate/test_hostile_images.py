@@ -108,10 +108,10 @@ def test_every_file_of_a_hostile_folder_has_a_row_and_nothing_else_is_touched(
     assert reasons["hole.png"] == images.TOO_LONG
     assert sum(raw["status"] == manifest.KEPT) >= 100
     left = len(raw)
-    for data in ("raw/own/hostile", "crops", "resized", "filtered", "dataset"):
-        report = json.loads((repository / "data" / data / "report.json").read_text())
+    for dataset in ("raw/own/hostile", "crops", "resized", "filtered", "dataset"):
+        report = json.loads((repository / "data" / dataset / "report.json").read_text())
         assert report["in"] == report["kept"] + sum(report["rejected"].values()) == left
-        rows = manifest.read(repository / "data" / data)
+        rows = manifest.read(repository / "data" / dataset)
         assert (rows.loc[rows["status"] == manifest.REJECTED, "reason"] != "").all()
         left = report["kept"]
     assert left >= len(hostile.NAMES)  # the drawn heads, whatever they are called
@@ -193,8 +193,10 @@ def test_honest_pictures_of_all_formats_at_the_limit_of_pixels_are_not_too_slow(
     assert limits.seconds(hostile.j2k(side, side, side)) < limits.SECONDS
     assert limits.seconds(hostile.j2k(side, side, 256)) < limits.SECONDS
     assert limits.seconds(hostile.bmp_of_runs(3840, 2160, bytes(3840 * 2160))) < limits.SECONDS
+    rows: dict[int, int | tuple[int, ...]]
     rows = {256: side, 257: side, 258: 8, 259: 1, 262: 1, 273: (8,) * side, 278: 1, 279: (side,) * side}
     tiles = (side // 64 + 1) ** 2
+    tiled: dict[int, int | tuple[int, ...]]
     tiled = {256: side, 257: side, 258: 8, 259: 5, 262: 1, 322: 64, 323: 64, 324: (8,) * tiles, 325: (9,) * tiles}
     for tags in (rows, tiled):
         assert limits.seconds(hostile.tiff(tags)) < limits.SECONDS
