@@ -91,8 +91,8 @@ def shell(folder: Path, *command: str, ok: bool = True, **more_env: str) -> str:
     return text
 
 
-def clone(folder: Path) -> Path:
-    """A new repository with the files of this one, tiny parameters and few images, committed."""
+def clone(folder: Path, changes: dict[str, Any] = TINY, images: int = 14) -> Path:
+    """A new repository with the files of this one, tiny parameters and few images per source, committed."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -107,13 +107,13 @@ def clone(folder: Path) -> Path:
             (folder / name).chmod((ROOT / name).stat().st_mode)
     # the composition is edited, and params.yaml with it, so that repro and exp run agree
     for path in (folder / "experiments/profile/demo.yaml", folder / "params.yaml"):
-        content = merge(yaml.safe_load(path.read_text()), TINY)
+        content = merge(yaml.safe_load(path.read_text()), changes)
         header = "# @package _global_\n" if path.name == "demo.yaml" else ""
         path.write_text(header + yaml.safe_dump(content, sort_keys=False))
     for path in (folder / "experiments/sources/demo").glob("*.yaml"):
         sources = yaml.safe_load(path.read_text())
         for source in sources["sources"].values():
-            source["url"] += "+limit:14"  # short lists, or the gallery would draw a page of 100
+            source["url"] += f"+limit:{images}"  # short lists, or the gallery would draw a page of 100
         path.write_text(yaml.safe_dump(sources))
     shell(folder, "git", "init", "-q", "-b", "main")
     shell(folder, "git", "config", "user.email", "test@example.org")

@@ -101,18 +101,22 @@ def root() -> Path:
 def output(out: Path) -> Iterator[Path]:
     """Give a new empty folder that takes the place of `out` when the block ends without an exception.
 
-    Raises UserError, before any work is done, where it could not.
+    However a process ends, `out` is then the old one, the whole new one, or absent: between two renames. One process at
+    a time makes it, and removes first what a killed one left beside it. Raises UserError, before any work is done, where
+    `out` could not be replaced.
     """
     may_write(out)
-    scratch = work_root() / "out" / f"{out.name}-{os.getpid()}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        yield scratch
-        may_write(out)
-        _put(scratch, out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with _held(Path(".work/out") / f"{str(out).replace(os.sep, '-')}.lock", str(out)):
+        aside = out.with_name(f".{out.name}.partial")  # on the same disk; git and DVC ignore the name
+        shutil.rmtree(aside, ignore_errors=True)
+        new = aside / "new"
+        new.mkdir(parents=True)
+        try:
+            yield new
+            may_write(out)
+            _put(new, out, aside / "old")
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def may_write(out: Path) -> None:
@@ -125,21 +129,16 @@ def may_write(out: Path) -> None:
             raise UserError(closed(folder, os.strerror(errno.EROFS if read_only else errno.EACCES)))
 
 
-def _put(new: Path, out: Path) -> None:
-    """Move a folder to its place; the one that was there goes only when it is."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    before = out.with_name(f".{out.name}.old")
-    shutil.rmtree(before, ignore_errors=True)
-    if out.is_dir():
-        out.rename(before)
+def _put(new: Path, out: Path, old: Path) -> None:
+    """Move a folder to its place, and to `old` what was there; that comes back where the new one cannot be moved."""
+    if os.path.lexists(out):
+        out.rename(old)
     try:
-        shutil.move(new, out)
+        new.rename(out)
     except BaseException:
-        if before.is_dir():
-            shutil.rmtree(out, ignore_errors=True)
-            before.rename(out)
+        if os.path.lexists(old):
+            old.rename(out)
         raise
-    shutil.rmtree(before, ignore_errors=True)
 
 
 @contextmanager
@@ -150,13 +149,21 @@ def work(stage: str, key: str) -> Iterator[Path]:
     """
     folder = work_root() / stage / key
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_suffix(".lock"))
+    with _held(folder.with_suffix(".lock"), stage):
+        yield folder
+
+
+@contextmanager
+def _held(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock, waiting for whoever has it; the kernel takes it from a process that is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"{stage}: another run is making the same thing; waiting for it")
+        say(f"{what}: another run is making the same thing; waiting for it")
         lock.acquire()
     try:
-        yield folder
+        yield
     finally:
         lock.release()
