@@ -1,10 +1,13 @@
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from conftest import ROOT
 from semireal import files
 
 
@@ -13,7 +16,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path.write_text("old")
     with files.replacing(path) as partial:
         partial.write_text("new")
-        assert partial.parent == tmp_path  # on the same disk
+        assert partial.parent.parent == tmp_path  # on the same disk
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     with pytest.raises(ZeroDivisionError), files.replacing(path) as partial:
@@ -39,6 +42,43 @@ def test_others_may_read_what_a_library_wrote_for_the_owner_alone(tmp_path: Path
     with files.replacing(tmp_path / "x") as partial:
         partial.chmod(0o600)
     assert (tmp_path / "x").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from semireal.files import replacing
+with replacing(Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    partial.with_name(".tmpAbC").write_text("what a library writes first")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_killed_processes_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    alive = tmp_path / f".y.{os.getppid()}{files.PARTIAL}"
+    alive.mkdir()
+    others = [tmp_path / ".y.partial", tmp_path / ".y.0x1.partial", tmp_path / "kept"]
+    for path in others:
+        path.mkdir()
+    for _ in range(3):
+        env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "x")], env=env, check=False)
+    killed = set(tmp_path.iterdir()) - {alive, *others}
+    assert len(killed) == 1  # each removed what the one before it left
+    assert {path.name for path in killed.pop().iterdir()} == {"x", ".tmpAbC"}
+    files.write_atomic(tmp_path / "other", b"new")
+    assert set(tmp_path.iterdir()) == {alive, *others, tmp_path / "other"}
+
+
+def test_what_a_process_of_the_same_number_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    """In containers, where each program is the same number."""
+    left = tmp_path / f".x.{os.getpid()}{files.PARTIAL}"
+    left.mkdir()
+    (left / "x").write_text("half of something longer")
+    files.write_atomic(tmp_path / "x", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"new"
 
 
 def test_json_is_sorted_and_for_people(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, texture
+from scraping import until
 from semireal import manifest, stage
 
 
@@ -66,7 +68,8 @@ def test_output_is_left_alone_when_the_stage_fails(work_root: Path) -> None:
         (folder / "new").touch()
         raise ZeroDivisionError
     assert [f.name for f in out.iterdir()] == ["old"]
-    assert not any((work_root / ".work" / "out").iterdir())
+    assert {f.name for f in work_root.iterdir()} == {"x", ".work"}
+    assert not [f for f in (work_root / ".work").rglob("*") if f.is_file() and f.suffix != ".lock"]
 
 
 def test_work_is_kept_and_held_by_one(work_root: Path) -> None:
@@ -120,13 +123,14 @@ def test_processes_of_torchrun_watch_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_output_begins_empty_and_makes_its_folder(work_root: Path) -> None:
     out = work_root / "results" / "deep" / "x"
-    left = work_root / ".work" / "out" / f"x-{os.getpid()}"
+    left = out.with_name(".x.partial") / "new"
     left.mkdir(parents=True)
     (left / "of a killed run").touch()
     with stage.output(out) as folder:
         assert not list(folder.iterdir())
         (folder / "new").touch()
     assert [path.name for path in out.iterdir()] == ["new"]
+    assert list(out.parent.iterdir()) == [out]
 
 
 # root as everyone else: what a folder does not allow is not allowed
@@ -212,16 +216,93 @@ def test_a_file_in_the_place_of_a_folder_is_named(repository: Path, name: str) -
 def test_what_was_there_comes_back_when_the_new_cannot_take_its_place(
     work_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk is another one and becomes full: no such disk can be had in a test."""
+    """The disk becomes full between two renames: no such disk can be had in a test."""
+    rename = Path.rename
 
-    def full(*_: object) -> None:
-        (work_root / "x").mkdir()
-        raise OSError(28, "No space left on device")
+    def full(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
 
     (work_root / "x").mkdir()
     (work_root / "x/old").touch()
-    monkeypatch.setattr(shutil, "move", full)
+    monkeypatch.setattr(Path, "rename", full)
     with pytest.raises(OSError, match="No space"), stage.output(work_root / "x") as folder:
         (folder / "new").touch()
     assert [path.name for path in (work_root / "x").iterdir()] == ["old"]
     assert not list(work_root.glob(".x*"))
+
+
+def test_output_takes_the_place_of_a_link_and_not_of_what_it_leads_to(work_root: Path) -> None:
+    (work_root / "far").mkdir()
+    (work_root / "far/old").touch()
+    (work_root / "link").symlink_to("far")
+    with stage.output(work_root / "link") as folder:
+        (folder / "new").touch()
+    assert (work_root / "link" / "new").exists()
+    assert (work_root / "far/old").exists()
+
+
+def test_output_is_on_the_disk_of_what_it_replaces(work_root: Path) -> None:
+    """Where data/ is another disk, a move from elsewhere would copy, and half a copy be left by a kill."""
+    with stage.output(work_root / "data" / "x") as folder:
+        assert folder.is_relative_to(work_root / "data")
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_output_is_never_half_there(work_root: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Ended at each change of files that gives an output its place."""
+    out = work_root / "x"
+    out.mkdir()
+    for name in ("a", "b"):
+        (out / name).write_text("old")
+    code = f"""
+import sys
+from pathlib import Path
+from semireal import stage
+with stage.output(Path("x")) as folder:
+    for name in ("a", "b"):
+        (folder / name).write_text("new")
+    changes = iter(range(100))
+    def hook(event, given):
+        if event in ("os.rename", "os.remove", "os.rmdir") and next(changes) == {at}:
+            import os, signal
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+"""
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=work_root, env=env, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [file.read_text() for file in sorted(out.glob("*"))] in ([], ["old"] * 2, ["new"] * 2)
+    with stage.output(out) as folder:
+        (folder / "a").write_text("newer")
+    assert [file.name for file in out.iterdir()] == ["a"]
+    assert {file.name for file in work_root.iterdir()} == {"x", ".work"}
+
+
+def test_two_runs_at_once_make_an_output_one_after_the_other(work_root: Path) -> None:
+    code = """
+import time
+from pathlib import Path
+from semireal import stage
+with stage.output(Path("x")) as folder:
+    Path("begun").touch()
+    while not Path("go").exists():
+        time.sleep(0.01)
+    for name in ("a", "b"):
+        (folder / name).touch()
+"""
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    runs = []
+    for name in ("first", "second"):
+        with (work_root / name).open("w") as said:
+            runs.append(subprocess.Popen([sys.executable, "-c", code], cwd=work_root, env=env, stderr=said))
+        until(lambda: (work_root / "begun").exists())
+    waiting = "x: another run is making the same thing; waiting for it\n"
+    try:
+        until(lambda: (work_root / "second").read_text() == waiting)
+    finally:
+        (work_root / "go").touch()
+        assert [run.wait(20) for run in runs] == [0, 0]
+    assert (work_root / "first").read_text() == ""
+    assert sorted(path.name for path in (work_root / "x").iterdir()) == ["a", "b"]

@@ -1,8 +1,10 @@
 """Files that are whole or not there, and short names of contents."""
 
+import functools
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,22 +13,48 @@ from typing import Any
 
 from semireal.errors import UserError
 
+PARTIAL = ".partial"  # ends the names of what is not whole, which git and DVC ignore
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to, which takes the place of `path` when the block ends without an exception.
 
-    What is at `path` is never written into: it may be a link to the cache of DVC.
+    What is at `path` is never written into: it may be a link to the cache of DVC. The path is in a folder of its own
+    beside it, which also holds what libraries write meanwhile. If we are killed, the next process that writes to the
+    same place removes that.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    _sweep(path.parent.absolute())
+    aside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    partial = aside / path.name
     try:
+        aside.mkdir(exist_ok=True)
         partial.touch()
         mode = partial.stat().st_mode & 0o777
         yield partial
         partial.chmod(mode)  # safetensors writes for the owner alone
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@functools.cache  # once: a folder may have many files
+def _sweep(folder: Path) -> None:
+    """Remove what processes that are no more were writing in a folder."""
+    for left in folder.glob(f".*.*{PARTIAL}"):
+        writer = left.name.removesuffix(PARTIAL).rpartition(".")[2]
+        if writer.isdecimal() and not _is_alive(int(writer)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        pass
+    return True
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from semireal import text, watch
 from semireal.errors import Unfinished, UserError
+from semireal.files import PARTIAL
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -107,7 +108,7 @@ def output(out: Path) -> Iterator[Path]:
     """
     may_write(out)
     with _held(Path(".work/out") / f"{str(out).replace(os.sep, '-')}.lock", str(out)):
-        aside = out.with_name(f".{out.name}.partial")  # on the same disk; git and DVC ignore the name
+        aside = out.with_name(f".{out.name}{PARTIAL}")  # on the same disk
         shutil.rmtree(aside, ignore_errors=True)
         new = aside / "new"
         new.mkdir(parents=True)
@@ -121,6 +122,8 @@ def output(out: Path) -> Iterator[Path]:
 
 def may_write(out: Path) -> None:
     """Raise UserError where a folder cannot be replaced, with all that is in it."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: Not a directory. Move what is in the way, and run the same command again")
     above = next(one for one in out.absolute().parents if one.exists())
     folders = [out, *(Path(place, name) for place, names, _ in os.walk(out) for name in names)] if out.is_dir() else []
     for folder in (above, *folders):

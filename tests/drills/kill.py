@@ -23,7 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from drills import faults
-from drills.faults import Fault, Stage, Undisturbed
+from drills.faults import Fault, Undisturbed
 from semireal.files import write_json
 
 ROW = 3  # faults before the command is let through

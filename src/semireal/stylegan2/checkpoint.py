@@ -5,6 +5,7 @@ A file is complete or absent (temporary name, then rename), and equal content gi
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,8 @@ def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], info: dict[str,
     try:
         with replacing(path) as partial:
             save_file(plain, partial, {METADATA: text})
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())  # days of training: also where the power fails it is the old one or the new one
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be written ({error}). Make room or another place for it") from error
 
