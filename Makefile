@@ -9,7 +9,7 @@ export PYTHONPATH := src
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help whole repro scrape credits review compare sweep report verify clean-cache git test lint requirements platforms clean
+.PHONY: help whole repro scrape credits review compare sweep report verify clean-cache git test drills lint requirements platforms clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -82,6 +82,14 @@ clean-cache: git .venv  ## free disk: delete data that no commit, branch, tag or
 test: $(VENV)/tested lint  ## everything CI runs: ruff, mypy, the check of the parameters, pytest
 	python -m semireal check
 	OMP_NUM_THREADS=1 pytest -n logical --dist loadfile --no-loadscope-reorder
+
+# each goes on from its results: remove benchmarks/results/drills-*.json to begin anew
+SEED ?= 0
+drills: git $(VENV)/tested  ## kill, stop and starve everything for hours; what came of it goes to docs/reliability.md
+	set -e; for drill in $(filter-out tests/drills/test_% tests/drills/faults.py tests/drills/table.py,$(wildcard tests/drills/*.py)); do \
+	  python $$drill --seed $(SEED) --out benchmarks/results/drills-$$(basename $$drill .py).json; \
+	done
+	python tests/drills/table.py
 
 lint: $(VENV)/tested  ## ruff and mypy
 	ruff check .

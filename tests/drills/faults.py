@@ -169,9 +169,18 @@ def begin(stage: Stage, repo: Path, **more_env: str) -> Run:
     """Begin the command of a stage."""
     path = f"src{os.pathsep}{STRIKE}" if "STRIKE_AT" in more_env else "src"
     env = environment() | {MARK: OURS, "PYTHONPATH": path} | more_env
-    output = tempfile.TemporaryFile()  # not on the disk that may be full, and no pipe, which an orphan would hold
-    options = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, "start_new_session": True}
-    return Run(subprocess.Popen(stage.command, cwd=repo, env=env, **options), output)
+    # neither on the disk that may be full nor a pipe, which an orphan would hold; `end_of` closes it
+    output = tempfile.TemporaryFile()  # noqa: SIM115
+    process = subprocess.Popen(
+        stage.command,
+        cwd=repo,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    return Run(process, output)
 
 
 def end_of(run: Run) -> tuple[int, str]:

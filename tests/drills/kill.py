@@ -26,7 +26,7 @@ from drills import faults
 from drills.faults import Fault, Undisturbed
 from semireal.files import write_json
 
-ROW = 3  # faults before the command is let through
+ROW = 5  # faults before the command is let through
 LAST = 10  # changes of files in which a stage gives its outputs their place
 EARLIER = 0.6  # of the duration, where a moment came after the end
 VERY_EARLY_S = 0.03  # Python itself is still starting
@@ -106,30 +106,48 @@ def run(names: list[str], kills: int, seed: int, file: Path) -> bool:
 def _counts(kills: int, own_disk: bool) -> dict[str, int]:
     """How many faults of each kind."""
     if not own_disk:
-        print("full disk: skipped, only root may mount a small file system")
+        say("full disk: skipped, only root may mount a small file system")
     return {kind: count(kills) for kind, (count, _) in KINDS.items() if own_disk or kind != "full disk"}
 
 
 def drill_stage(given: Undisturbed, counts: dict[str, int], seed: int, done: dict[str, Any], file: Path) -> None:
-    """Do all faults to a stage in rows, writing down after each row what came of it."""
+    """Do all faults to a stage in mixed rows, writing down after each row what came of it.
+
+    Where something was wrong after a row, all its faults have lost.
+    """
     name = given.stage.name
-    print(f"{name}: {given.seconds:.1f} s undisturbed, {given.changes} changes of files", flush=True)
+    say(f"{name}: {given.seconds:.1f} s undisturbed, {given.changes} changes of files")
+    found = done.setdefault(name, {})
+    draws = {}
     for kind, count in counts.items():
-        empty = {"drawn": 0, "tried": 0, "survived": 0, "lost": 0, "wrong": []}
-        found = done.setdefault(name, {}).setdefault(kind, empty)
+        one = found.setdefault(kind, {"drawn": 0, "tried": 0, "survived": 0, "lost": 0, "wrong": []})
         rng = np.random.default_rng([seed, zlib.crc32(f"{name} {kind}".encode())])
-        drawn = itertools.islice(KINDS[kind][1](given, count, rng), found["drawn"], None)
-        while found["tried"] < count and found["drawn"] < 3 * count + ROW:
-            row = list(itertools.islice(drawn, min(ROW, count - found["tried"])))
-            tried, wrong = faults.drill(given, row, replaces=name != REPRO and found["drawn"] % 2 == 0)
-            found["drawn"] += len(row)
-            found["tried"] += tried
-            found["lost" if wrong else "survived"] += max(1, tried) if wrong else tried
-            found["wrong"] += wrong
-            write_json(file, done)
-        print(f"  {kind}: {found['tried']} tried, {found['survived']} survived, {found['lost']} lost", flush=True)
-        for line in found["wrong"]:
-            print(f"    {line}", flush=True)
+        draws[kind] = itertools.islice(KINDS[kind][1](given, count, rng), one["drawn"], None)
+    left = [kind for kind, count in counts.items() for _ in range(count - found[kind]["tried"])]
+    left = [left[number] for number in np.random.default_rng(seed).permutation(len(left))]
+    for number in itertools.count():
+        row, left = left[:ROW], left[ROW:]
+        if not row:
+            break
+        tried, wrong = faults.drill(
+            given, [next(draws[kind]) for kind in row], replaces=name != REPRO and not number % 2
+        )
+        for kind in row:
+            found[kind]["drawn"] += 1
+        for kind in row[: max(tried, bool(wrong))]:
+            found[kind]["tried"] += 1
+            found[kind]["lost" if wrong else "survived"] += 1
+            found[kind]["wrong"] += wrong
+        write_json(file, done)
+        say(f"  {tried} more, {len(left)} to come" + "".join(f"\n    {line}" for line in wrong))
+        # the stage ended before one of them: again, and in the end that is enough
+        left += [kind for kind in row[tried:] if found[kind]["drawn"] < 3 * counts[kind] + ROW]
+    for kind in counts:
+        say(f"  {kind}: " + ", ".join(f"{found[kind][count]} {count}" for count in ("tried", "survived", "lost")))
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 import ast
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -455,6 +456,17 @@ def test_memory_format_changes_only_rounding(build: Callable[[Config, int], Gene
     first = network(given)
     set_precision(network, torch.float64, 0, channels_last=False)
     torch.testing.assert_close(network(given), first)
+
+
+def test_a_network_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the power fails it is the old one or the new one."""
+    path = tmp_path / "g"
+    path.write_text("old")
+    synced: list[tuple[int, str]] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_ino, path.read_text())))
+    save_networks(path, TINY, build_generator(TINY, 0).state_dict(), None, {})
+    assert synced == [(path.stat().st_ino, "old")]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_bad_generator_files(tmp_path: Path) -> None:
