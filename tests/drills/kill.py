@@ -86,21 +86,30 @@ def run(names: list[str], kills: int, seed: int, file: Path) -> bool:
     """Drill these stages, going on from what is in the file; gives whether nothing was lost."""
     done: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     with tempfile.TemporaryDirectory(prefix="drills-") as folder, faults.disk(Path(folder)) as own_disk:
-        repo = Path(folder) / "repo"
-        repo.mkdir()
-        faults.small_clone(repo)
-        for code in ("src", "stages"):
-            compileall.compile_dir(repo / code, quiet=1)  # or the first run would take longer than the others
-        stages = faults.stages_of(repo)
-        last = max((number for number, stage in enumerate(stages) if stage.name in names), default=-1)
-        for stage in stages[: last + 1]:
-            if stage.name in names:
-                drill_stage(faults.undisturbed(stage, repo), _counts(kills, own_disk), seed, done, file)
-            else:
-                faults.make(stage, repo)
-        if REPRO in names:
-            drill_stage(faults.undisturbed(faults.repro(repo, stages), repo), OF_REPRO, seed, done, file)
+        try:
+            _drill_all(Path(folder) / "repo", names, _counts(kills, own_disk), seed, done, file)
+        finally:
+            faults.remains()
     return not any(found["lost"] for kinds in done.values() for found in kinds.values())
+
+
+def _drill_all(
+    repo: Path, names: list[str], counts: dict[str, int], seed: int, done: dict[str, Any], file: Path
+) -> None:
+    """Make a clone, and drill each stage that is named when those before it have been made."""
+    repo.mkdir()
+    faults.small_clone(repo)
+    for code in ("src", "stages"):
+        compileall.compile_dir(repo / code, quiet=1)  # or the first run would take longer than the others
+    stages = faults.stages_of(repo)
+    last = max((number for number, stage in enumerate(stages) if stage.name in names), default=-1)
+    for stage in stages[: last + 1]:
+        if stage.name in names:
+            drill_stage(faults.undisturbed(stage, repo), counts, seed, done, file)
+        else:
+            faults.make(stage, repo)
+    if REPRO in names:
+        drill_stage(faults.undisturbed(faults.repro(repo, stages), repo), OF_REPRO, seed, done, file)
 
 
 def _counts(kills: int, own_disk: bool) -> dict[str, int]:
