@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from joblib import cpu_count
 
 from conftest import ROOT
 from semireal import workers
@@ -56,4 +57,4 @@ def test_results_do_not_pile_up() -> None:
     results = workers.each(begun.append, range(10000), "x")
     next(results)
     time.sleep(0.2)
-    assert len(begun) <= workers.AHEAD * workers.cpu_count() + 1
+    assert len(begun) <= workers.AHEAD * cpu_count() + 1

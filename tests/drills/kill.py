@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from drills import faults
 from drills.faults import Fault, Undisturbed
 from semireal.files import write_json
+from tiny import ROOT
 
 ROW = 5  # faults before the command is let through
 LAST = 10  # changes of files in which a stage gives its outputs their place
@@ -167,7 +168,7 @@ def main() -> int:
     parser.add_argument("--stage", nargs="+", help=f"names in dvc.yaml, or {REPRO!r}; all without it")
     parser.add_argument("--out", type=Path, required=True, help="what has been tried, to go on from")
     given = parser.parse_args()
-    known = [stage.name for stage in faults.stages_of(faults.ROOT)] + [REPRO]
+    known = [stage.name for stage in faults.stages_of(ROOT)] + [REPRO]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without unmounting the disk
     names = given.stage or known
     if set(names) - set(known):

@@ -16,13 +16,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 from scipy.optimize import minimize
 
-from semireal import images, stage
+from semireal import images, stage, workers
 from semireal.classifiers import labelled
 from semireal.collect.gallery.catalogue import posts, render
 from semireal.collect.gallery.faces import CHARACTERS
@@ -280,7 +279,7 @@ def measured(jobs: Sequence[tuple[Example, Callable[[], Pixels]]]) -> Table:
         features = style.Features()
         return [features(make()) for _, make in part]
 
-    parts = Parallel(n_jobs=-1, prefer="threads")(delayed(some)(jobs[k : k + 32]) for k in range(0, len(jobs), 32))
+    parts = workers.each(some, [jobs[k : k + 32] for k in range(0, len(jobs), 32)], "style")
     trunk, texture = zip(*(pair for part in parts for pair in part), strict=True)
     examples = [example for example, _ in jobs]
     return Table(
