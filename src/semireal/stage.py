@@ -103,8 +103,8 @@ def output(out: Path) -> Iterator[Path]:
     """Give a new empty folder that takes the place of `out` when the block ends without an exception.
 
     However a process ends, `out` is then the old one, the whole new one, or absent: between two renames. One process at
-    a time makes it, and removes first what a killed one left beside it. Raises UserError, before any work is done, where
-    `out` could not be replaced.
+    a time makes it, and removes first what a killed one left beside it. Raises UserError, before any work is done,
+    where `out` could not be replaced.
     """
     may_write(out)
     with _held(Path(".work/out") / f"{str(out).replace(os.sep, '-')}.lock", str(out)):
