@@ -6,9 +6,12 @@ Unknown, missing and impossible values are refused with one line that names the 
 
 import ast
 import dataclasses
+import functools
 import inspect
+import json
 import math
 import re
+import reprlib
 import textwrap
 import types
 import typing
@@ -26,6 +29,10 @@ WRITTEN_OUT = 2 * LARGEST  # characters of it with all aliases written out
 DEEPEST = 50  # levels of a YAML file
 LARGEST_INT = 2**63 - 1  # that libraries take
 
+# what a file has may be of any length and depth; a message is one line
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 200
+
 
 def param(
     *,
@@ -34,13 +41,16 @@ def param(
     choices: tuple[str, ...] | None = None,
     key: str | None = None,
     empty: bool = False,
+    default: Any = dataclasses.MISSING,
 ) -> Any:
     """Declare what a parameter may be.
 
     low, high: bounds, included. choices: of a text. key: where it stands, with dots, if that is not the name of the
-    field. empty: whether a list may be empty.
+    field. empty: whether a list may be empty. default: of the dataclass; a file has to have the field all the same.
     """
-    return dataclasses.field(metadata={"low": low, "high": high, "choices": choices, "key": key, "empty": empty})
+    metadata = {"low": low, "high": high, "choices": choices, "key": key, "empty": empty}
+    field: Any = dataclasses.field(default=default, metadata=metadata)
+    return field
 
 
 def docs(kind: type) -> dict[str, str]:
@@ -156,22 +166,41 @@ def plain(value: Any, key: str) -> None:
         raise UserError(f"{key}: found a {type(value).__name__}, need a text or a number. Put it in quotes")
 
 
+def parse_json(content: str, where: str) -> Any:
+    """What JSON says; raises UserError, which begins with `where`, if it says nothing, or one key twice, or NaN."""
+    try:
+        return json.loads(content, object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not valid JSON: {error}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
 def parse(kind: type[T], given: Any, where: str) -> T:
     """Build the dataclass `kind` from a mapping, refusing unknown, missing and impossible values.
 
     where: prefix of the keys in messages.
     """
     if not isinstance(given, dict):
-        raise UserError(f"{where or 'params.yaml'}: found {given!r}, need a section with keys")
+        raise UserError(f"{where or 'params.yaml'}: found {_shown(given)}, need a section with keys")
     prefix = f"{where}." if where else ""
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = [key for key in given if key not in fields]
     if unknown:
-        raise UserError(f"{prefix}{unknown[0]}: unknown parameter; known here: {', '.join(fields)}")
+        raise UserError(f"{prefix}{_shown(str(unknown[0]))[1:-1]}: unknown parameter; known here: {', '.join(fields)}")
     missing = [key for key in fields if key not in given]
     if missing:
         raise UserError(f"{prefix}{missing[0]}: missing parameter")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     values = {}
     for key, field in fields.items():
         if dataclasses.is_dataclass(hints[key]):
@@ -181,10 +210,28 @@ def parse(kind: type[T], given: Any, where: str) -> T:
     return kind(**values)
 
 
+def check(given: Any) -> None:
+    """Refuse impossible values of a dataclass that code has made and no file, with the same messages."""
+    for field in dataclasses.fields(given):
+        _value(getattr(given, field.name), _hints(type(given))[field.name], field.metadata, field.name)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _shown(value: object) -> str:
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of thousands of digits"
+
+
 def _value(value: Any, hint: Any, meta: typing.Mapping[str, Any], key: str) -> Any:
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list) or not (value or meta.get("empty")):
-            raise UserError(f"{key}: found {value!r}, need a list, such as [0.5, 1]")
+            raise UserError(f"{key}: found {_shown(value)}, need a list, such as [0.5, 1]")
         return tuple(_value(item, typing.get_args(hint)[0], meta, key) for item in value)
     hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     allowed = tuple(typing.get_origin(kind) or kind for kind in hints)
@@ -204,7 +251,7 @@ def _value(value: Any, hint: Any, meta: typing.Mapping[str, Any], key: str) -> A
         good = math.isfinite(value) if isinstance(value, float) else abs(value) <= LARGEST_INT
         good = good and (low is None or value >= low) and (high is None or value <= high)
     if not good:
-        raise UserError(f"{key}: found {found!r}, need {_need(allowed, low, high, choices)}")
+        raise UserError(f"{key}: found {_shown(found)}, need {_need(allowed, low, high, choices)}")
     return value
 
 

@@ -19,8 +19,15 @@ def message(given: str) -> str:
 
     What is quoted in it was written by others: line ends and control characters are written as Python does.
     """
-    shown = given if len(given) <= 2 * ENDS else f"{given[:ENDS]} ... {given[-ENDS:]}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    ends = given if len(given) <= 2 * ENDS else f"{given[:ENDS]} ... {given[-ENDS:]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in ends)
+
+
+def shown(value: object) -> str:
+    """A value from a file of others, fit for a message: short, ASCII, on one line."""
+    if isinstance(value, str):
+        return ascii(value[:100])
+    return repr(value)[:50] if value is None or isinstance(value, int | float) else f"a {type(value).__name__}"
 
 
 def name(path: PurePath) -> str:

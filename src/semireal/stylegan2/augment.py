@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semireal.schema import param
+
 GROUPS = {  # of arXiv:2006.06676, appendix B; turns are left to the user, since faces have an up and a down
     "b": ("xflip", "xint"),  # blit
     "g": ("scale", "angle", "aniso", "angle_after", "xfrac"),  # geometric
@@ -311,9 +313,9 @@ class Ada:
     signs: sum of the signs of D's logits of real images since the last change of p, of `count` images.
     """
 
-    p: float = 0.0
-    signs: float = 0.0
-    count: int = 0
+    p: float = param(low=0, high=1, default=0.0)
+    signs: float = param(low=-(2**53), high=2**53, default=0.0)
+    count: int = param(low=0, high=2**53, default=0)
 
     def update(self, target: float, kimg: float) -> None:
         """Move p towards the share of signs `target`, as fast as from 0 to 1 in kimg thousand images."""

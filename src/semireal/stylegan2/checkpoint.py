@@ -1,12 +1,16 @@
 """Files of trained generators and of whole training states: safetensors with JSON in the metadata.
 
-A file is complete or absent (temporary name, then rename), and equal content gives equal bytes.
+A file is complete or absent (temporary name, then rename), and equal content gives equal bytes. One that others wrote
+may say anything: what is beside the tensors has to fit the schema, the tensors have to be those of the networks that it
+tells of, and only then is anything made of them. So nothing gets larger than the file.
 """
 
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +19,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from semireal import schema
 from semireal.errors import UserError
 from semireal.files import replacing
+from semireal.schema import param
 from semireal.stylegan2.augment import Ada
 from semireal.stylegan2.networks import Config, Discriminator, Generator
+from semireal.text import line, shown
 
 VERSION = 2
 METADATA = "semireal"  # one key only: safetensors does not promise an order of several
+NETWORKS, STATE = "networks", "state"  # kinds of files
 ADAM = ("exp_avg", "exp_avg_sq", "step")
+ROW = {"epoch", "kimg", "ada_p"}  # of the history, what every row has
+MOST_BYTES = 2**34  # of a file; a state at 1024x1024 pixels has 0.8 GB
+MOST_HEADER = 2**24  # bytes of names, shapes and history; that of 25,000 epochs has half of it
+MOST_FAULTS = 10  # in a message
+AGAIN = "Make or fetch the file again"
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +70,38 @@ class State:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Networks:
+    """What is written beside the tensors of networks."""
+
+    config: Config
+    extra: dict[str, Any] = param()
+
+
+@dataclasses.dataclass(frozen=True)
+class _State:
+    """What is written beside the tensors of a training state."""
+
+    config: Config
+    key: str = param()
+    nimg: int = param(low=0, high=2**53)
+    step: int = param(low=0, high=2**53)
+    ada: Ada = param()
+    history: tuple[dict[str, Any], ...] = param(empty=True)
+
+    def __post_init__(self) -> None:
+        for epoch, row in enumerate(self.history, 1):
+            if not (row.keys() >= ROW and all(map(_is_finite, row.values())) and row["epoch"] == epoch):
+                raise UserError(f"history: found another row {epoch} than one of finite numbers of that epoch")
+
+    def rows(self) -> list[dict[str, float]]:
+        return list(self.history)
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[operator]
+
+
 def save_networks(
     path: Path,
     config: Config,
@@ -65,32 +112,38 @@ def save_networks(
     """Write state dicts of an (averaged) generator and perhaps a discriminator, with any JSON-like extra."""
     parts = {"G_ema": generator} | ({} if discriminator is None else {"D": discriminator})
     tensors = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
-    _write(path, "networks", tensors, {"config": dataclasses.asdict(config), "extra": extra})
+    _write(path, NETWORKS, tensors, {"config": dataclasses.asdict(config), "extra": extra})
 
 
 def load_networks(path: Path) -> Networks:
     """Read the networks of a file of `save_networks` or of a training state; UserError where it is damaged."""
-    tensors, info = _read(path, "networks", "state")
-    try:
-        config = Config(**info["config"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: no valid configuration ({error}). Make the file again") from error
-    return Networks(config, _under("G_ema", tensors), _under("D", tensors) or None)
+    tensors, info = _read(path, ("G_ema", "D"), NETWORKS, STATE)
+    return Networks(info.config, _under("G_ema", tensors), _under("D", tensors) or None)
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Load a state dict into module; a UserError lists all missing, unexpected and misshapen tensors."""
-    wanted = module.state_dict()
-    faults = [f"{name} is missing" for name in sorted(wanted.keys() - tensors.keys())]
-    faults += [f"{name} is unexpected" for name in sorted(tensors.keys() - wanted.keys())]
+    """Load a state dict into module; a UserError lists missing, unexpected and misshapen tensors."""
+    check_shapes(_shapes(module.state_dict()), _shapes(tensors), origin)
+    module.load_state_dict(tensors)
+
+
+def check_shapes(wanted: Shapes, found: Shapes, origin: str, most: int = MOST_FAULTS) -> None:
+    """Raise a UserError that begins with origin and lists up to `most` tensors that are not as they have to be."""
+    faults = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
+    faults += [f"{shown(name)} is unexpected" for name in sorted(found.keys() - wanted.keys())]
     faults += [
-        f"{name} is {list(tensors[name].shape)} and not {list(wanted[name].shape)}"
-        for name in sorted(wanted.keys() & tensors.keys())
-        if tensors[name].shape != wanted[name].shape
+        f"{name} is {shown_shape(found[name])} and not {list(shape)}"
+        for name, shape in sorted(wanted.items())
+        if name in found and found[name] != shape
     ]
     if faults:
-        raise UserError(f"{origin}: weights do not fit the network: {'; '.join(faults)}")
-    module.load_state_dict(tensors)
+        more = f"; and {len(faults) - most} more" if len(faults) > most else ""
+        raise UserError(f"{origin}: weights do not fit the network: {'; '.join(faults[:most])}{more}. {AGAIN}")
+
+
+def shown_shape(shape: tuple[int, ...]) -> str:
+    """A shape from a file, fit for a message."""
+    return str(list(shape)) if len(shape) < 8 else f"of {len(shape)} dimensions"
 
 
 def take_matching(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> str:
@@ -117,8 +170,8 @@ def _blocks(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _block_of(name: str) -> str:
@@ -143,7 +196,7 @@ def save_state(path: Path, state: State) -> None:
         "ada": dataclasses.asdict(state.ada),
         "history": state.history,
     }
-    _write(path, "state", tensors, info)
+    _write(path, STATE, tensors, info)
 
 
 def load_state(path: Path, state: State, unfit: Callable[[list[dict[str, float]]], bool]) -> bool:
@@ -151,13 +204,14 @@ def load_state(path: Path, state: State, unfit: Callable[[list[dict[str, float]]
 
     A state with an `unfit` history is not read; gives whether it was.
     """
-    tensors, info = _read(path, "state")
-    if info["key"] != state.key:
+    tensors, info = _read(path, ("G", "D", "G_ema", "opt_g", "opt_d", "pl_mean"), STATE)
+    assert isinstance(info, _State)
+    if info.key != state.key:
         raise UserError(
-            f"{path}: found a training with other parameters or data ({info['key']}, need {state.key}). "
+            f"{path}: found a training with other parameters or data ({shown(info.key)}, need {state.key}). "
             "Start over in another folder or remove this one"
         )
-    if unfit(info["history"]):
+    if unfit(info.rows()):
         return False
     for part, module in _networks(state).items():
         load_weights(module, _under(part, tensors), f"{path}: {part}")
@@ -170,8 +224,7 @@ def load_state(path: Path, state: State, unfit: Callable[[list[dict[str, float]]
                 loaded[i] = found
         optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
     state.pl_mean = tensors["pl_mean"].to(state.pl_mean)
-    state.ada = Ada(**info["ada"])
-    state.nimg, state.step, state.history = info["nimg"], info["step"], info["history"]
+    state.ada, state.nimg, state.step, state.history = info.ada, info.nimg, info.step, info.rows()
     return True
 
 
@@ -202,29 +255,95 @@ def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], info: dict[str,
 
 def history_of(path: Path) -> list[dict[str, float]]:
     """The history in the file of a training state; UserError where that is damaged."""
-    history: list[dict[str, float]] = _open(path, [], "state")[1]["history"]
-    return history
+    with _opened(path) as file:
+        info = _info(path, file, STATE)[1]
+    assert isinstance(info, _State)
+    return info.rows()
 
 
-def _read(path: Path, *kinds: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors, info = _open(path, None, *kinds)
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise UserError(f"{path}: {broken[0]} is not finite (of {len(broken)} such tensors). Take an earlier file")
+def _read(path: Path, parts: Collection[str], *kinds: str) -> tuple[dict[str, Tensor], _Networks | _State]:
+    """The tensors of these parts, and what is written beside all, of a file of one of these kinds."""
+    with _opened(path) as file:
+        kind, info = _info(path, file, *kinds)
+        _check_tensors(path, file, kind, info.config)
+        tensors, faults = {}, []
+        for name in file.keys():  # noqa: SIM118 - it is no mapping
+            tensor = file.get_tensor(name)
+            if not torch.isfinite(tensor).all():
+                faults.append(f"{name} is not finite")
+            elif name.endswith((".exp_avg_sq", ".step")) and (tensor < 0).any():
+                faults.append(f"{name} is negative")
+            elif name.partition(".")[0] in parts:
+                tensors[name] = tensor
+    if faults:
+        raise UserError(f"{path}: {faults[0]} (of {len(faults)} such tensors). Take an earlier file")
     return tensors, info
 
 
-def _open(path: Path, names: Sequence[str] | None, *kinds: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The named tensors, or all, and what is written beside them, of a file of one of these kinds."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A file of safetensors, of which nothing is loaded yet."""
     try:
+        if not path.is_file():  # a pipe would never end
+            raise UserError(f"{path}: missing, or no file. {AGAIN}")
+        with path.open("rb") as start:
+            header = int.from_bytes(start.read(8), "little")
+        for what, found, most in (("bytes", path.stat().st_size, MOST_BYTES), ("bytes of names", header, MOST_HEADER)):
+            if found > most:
+                raise UserError(f"{path}: damaged: has {found} {what}, need at most {most}. {AGAIN}")
         with safe_open(path, "pt") as file:
-            info = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-            wanted = file.keys() if names is None else names
-            tensors = {name: file.get_tensor(name) for name in wanted}
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path}: missing or damaged ({error}). Make or fetch the file again") from error
-    kind, version = info.get("kind"), info.get("version")
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: missing or damaged ({line(str(error))[:200]}). {AGAIN}") from error
+
+
+def _info(path: Path, file: Any, *kinds: str) -> tuple[str, _Networks | _State]:
+    """Which of these kinds a file is, and what is written beside its tensors."""
+    given = schema.parse_json((file.metadata() or {}).get(METADATA, "{}"), f"{path}: damaged")
+    kind, version = (given.pop(name, None) if isinstance(given, dict) else None for name in ("kind", "version"))
     if kind not in kinds or version != VERSION:
-        need = " or ".join(kinds)
-        raise UserError(f"{path}: found {kind} version {version}, need {need} version {VERSION}. Make it again")
-    return tensors, info
+        found, need = f"{shown(kind)} version {shown(version)}", " or ".join(kinds)
+        raise UserError(f"{path}: found {found}, need {need} version {VERSION}. Make it again")
+    try:
+        return kind, schema.parse(_State if kind == STATE else _Networks, given, "")
+    except UserError as error:
+        raise UserError(f"{path}: damaged: {error}. {AGAIN}") from None
+
+
+def _check_tensors(path: Path, file: Any, kind: str, config: Config) -> None:
+    """Compare what the file has with what the networks of its configuration have, before anything is loaded."""
+    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    check_shapes(
+        _expected(kind, config, slices), {name: tuple(one.get_shape()) for name, one in slices.items()}, str(path)
+    )
+    other = [f"{name} is {one.get_dtype()}" for name, one in slices.items() if one.get_dtype() != "F32"]
+    if other:
+        raise UserError(f"{path}: {other[0]} and not F32 (of {len(other)} such tensors). Save it as float32")
+
+
+def _expected(kind: str, config: Config, names: Collection[str]) -> Shapes:
+    """The tensors of a whole file. It need not have a discriminator beside a generator, nor moments that Adam has not.
+
+    names: what it has, which tells that.
+    """
+    with torch.device("meta"):  # no numbers
+        G, D = Generator(config), Discriminator(config)
+    parts: dict[str, nn.Module] = {"G_ema": G}
+    if kind == STATE:
+        parts = {"G": G, "D": D, "G_ema": G}
+    elif any(name.startswith("D.") for name in names):
+        parts["D"] = D
+    wanted = {
+        f"{part}.{name}": shape
+        for part, module in parts.items()
+        for name, shape in _shapes(module.state_dict()).items()
+    }
+    if kind == STATE:
+        wanted["pl_mean"] = ()
+        for part, module in (("opt_g", G), ("opt_d", D)):
+            for name, parameter in module.named_parameters():
+                moments = {f"{part}.{name}.{kind}": tuple(parameter.shape) for kind in ADAM[:2]} | {
+                    f"{part}.{name}.step": ()
+                }
+                wanted |= moments if moments.keys() & names else {}
+    return wanted

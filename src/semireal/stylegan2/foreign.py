@@ -17,7 +17,8 @@ from semireal.errors import UserError
 from semireal.stylegan2 import networks, ops, unpickle
 from semireal.stylegan2.checkpoint import Networks
 from semireal.stylegan2.networks import Config, Discriminator, Generator
-from semireal.stylegan2.unpickle import AGAIN, MOST_ENTRIES, Array, Object, shown
+from semireal.stylegan2.unpickle import AGAIN, MOST_ENTRIES, Array, Object
+from semireal.text import shown
 
 # Limits well above any real file: one of 1024x1024 pixels has 0.4 GB and 100 objects a network.
 MOST_BYTES = 2**31

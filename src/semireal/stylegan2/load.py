@@ -27,6 +27,8 @@ def load_networks(path: str | Path) -> Networks:
 def kind_of(path: Path) -> str:
     """What holds the networks of a file, by its first bytes, whatever its name is; UserError where it holds none."""
     try:
+        if not path.is_file() and path.exists():  # a pipe would never end
+            raise UserError(f"{path}: is no file. Name a .safetensors of ours, or a .pkl")
         with path.open("rb") as file:
             head = file.read(formats.HEAD)
     except OSError as error:

@@ -12,11 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semireal import schema
 from semireal.errors import UserError
+from semireal.schema import param
 from semireal.stylegan2 import ops
 from semireal.stylegan2.ops import SQRT2
 
 Noise = Literal["const", "random", "none"]
+
+# Far above any real network, and so low that counts of numbers stay below 2**63 and an empty network is made at once.
+MOST_UNITS = 10**6  # of a layer
+MOST_LAYERS = 256  # of a mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,22 +32,20 @@ class Config:
     conv_clamp: activations are clamped to +-conv_clamp; None = not clamped.
     """
 
-    img_resolution: int
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
-    channel_base: int = 32768
-    channel_max: int = 512
-    conv_clamp: float | None = None
-    mbstd_group_size: int = 4
+    img_resolution: int = param(high=MOST_UNITS)
+    z_dim: int = param(low=1, high=MOST_UNITS, default=512)
+    w_dim: int = param(low=1, high=MOST_UNITS, default=512)
+    mapping_layers: int = param(low=1, high=MOST_LAYERS, default=8)
+    channel_base: int = param(high=MOST_UNITS**2, default=32768)  # channel_max may be what limits the channels
+    channel_max: int = param(low=1, high=MOST_UNITS, default=512)
+    conv_clamp: float | None = param(high=1e38, default=None)
+    mbstd_group_size: int = param(low=1, high=MOST_UNITS, default=4)
 
     def __post_init__(self) -> None:
+        schema.check(self)
         resolution = self.img_resolution
         if resolution < 8 or resolution & (resolution - 1):
             raise UserError(f"img_resolution: found {resolution}, need a power of two of at least 8")
-        for name in ("z_dim", "w_dim", "mapping_layers", "channel_max", "mbstd_group_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: found {getattr(self, name)}, need at least 1")
         if self.channel_base < resolution:
             raise UserError(f"channel_base: found {self.channel_base}, need at least {resolution}, the resolution")
         if self.conv_clamp is not None and self.conv_clamp <= 0:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semireal.errors import UserError
+from semireal.text import shown
 
 Array = NDArray[Any]
 
@@ -69,13 +70,6 @@ def load(content: bytes) -> Any:
     if stream.read(1):
         raise UserError(f"has bytes after its end. {AGAIN}")
     return root
-
-
-def shown(value: object) -> str:
-    """A value from the file, fit for a message: short, ASCII, on one line."""
-    if isinstance(value, str):
-        return ascii(value[:100])
-    return repr(value)[:50] if value is None or isinstance(value, int | float) else f"a {type(value).__name__}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
