@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from semireal.errors import UserError
 from semireal.stylegan2 import networks, ops, unpickle
-from semireal.stylegan2.checkpoint import Networks
+from semireal.stylegan2.checkpoint import Networks, check_shapes
 from semireal.stylegan2.networks import Config, Discriminator, Generator
 from semireal.stylegan2.unpickle import AGAIN, MOST_ENTRIES, Array, Object
 from semireal.text import shown
@@ -25,6 +25,7 @@ MOST_BYTES = 2**31
 MOST_ELEMENTS = 10**9  # of a network
 MOST_OBJECTS = 1000  # of a network
 MOST_UNITS = 2**20  # of a layer
+MOST_FAULTS = 5  # in a message
 
 CLASSES = {
     *("Generator", "MappingNetwork", "SynthesisNetwork", "SynthesisBlock", "SynthesisLayer", "ToRGBLayer"),
@@ -40,7 +41,8 @@ def read_pickle(path: Path) -> Networks:
     asks for more than weights and plain data, or its networks are no unconditional StyleGAN2 for RGB images.
     """
     try:
-        return _networks(unpickle.load(_content(path)))
+        content = _content(path)
+        return _networks(unpickle.load(content), len(content))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except unpickle.DAMAGE as error:
@@ -63,7 +65,8 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _networks(root: object) -> Networks:
+def _networks(root: object, size: int) -> Networks:
+    """The networks of what a pickle of so many bytes holds."""
     if not isinstance(root, dict):
         raise UserError(f"holds {shown(root)} and no dict with G_ema. Give a network pickle of a PyTorch release")
     G, D = _objects(root, "G_ema", "Generator"), _objects(root, "D", "Discriminator")
@@ -72,9 +75,11 @@ def _networks(root: object) -> Networks:
     config = _config(G, D)
     with torch.device("meta"):  # names and shapes only
         generator, discriminator = Generator(config), Discriminator(config)
-    return Networks(
-        config, _weights("G_ema", G, generator, config), _weights("D", D, discriminator, config) if D else None
-    )
+    arrays = {"G_ema": _arrays("G_ema", G), "D": _arrays("D", D)}
+    if sum(array.nbytes for part in arrays.values() for array in part.values()) > size:
+        raise UserError(f"has more weights than bytes: they share theirs, and no network's do. {AGAIN}")
+    weights = _weights("G_ema", G, arrays["G_ema"], generator, config)
+    return Networks(config, weights, _weights("D", D, arrays["D"], discriminator, config) if D else None)
 
 
 def _objects(root: dict[str, Any], part: str, class_name: str) -> dict[str, Object]:
@@ -166,14 +171,15 @@ def _count(where: str, found: dict[str, Any], name: str, most: int = MOST_UNITS)
     return value
 
 
-def _weights(part: str, objects: dict[str, Object], network: nn.Module, config: Config) -> dict[str, Tensor]:
+def _weights(
+    part: str, objects: dict[str, Object], arrays: dict[str, Array], network: nn.Module, config: Config
+) -> dict[str, Tensor]:
     """State dict in float32 of a network that has the layers and the shapes of `network`."""
     for name, module in network.named_modules():
         for key, need in _attributes(module, config).items() if name in objects else ():
             found = objects[name].state.get(key, need)  # not every release has all of them
             if found != need:
                 raise UserError(f"{part}.{name}: {key} is {shown(found)}, but only {shown(need)} can be read")
-    arrays = _arrays(part, objects)
     _check_shapes(part, arrays, network)
     tensors = {}
     for name, array in arrays.items():
@@ -209,6 +215,8 @@ def _arrays(part: str, objects: dict[str, Object]) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for prefix, one in objects.items():
         transient = one.state.get("_non_persistent_buffers_set", set())
+        if not isinstance(transient, set):  # to look for names in a long list takes long
+            raise UserError(f"{part}.{prefix}: _non_persistent_buffers_set is {shown(transient)}, need a set. {AGAIN}")
         buffers = {name: value for name, value in one.entries("_buffers").items() if name not in transient}
         for name, value in (one.entries("_parameters") | buffers).items():
             if not isinstance(value, np.ndarray):
@@ -225,13 +233,4 @@ def _check_shapes(part: str, found: dict[str, Array], network: nn.Module) -> Non
         if name.endswith("resample_filter") and not (array.shape == (4, 4) and np.allclose(array, low_pass)):
             raise UserError(f"{part}.{shown(name)} is not that of [1, 3, 3, 1]. Only that filter can be read")
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    faults = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
-    faults += [f"{shown(name)} is unexpected" for name in sorted(found.keys() - wanted.keys())]
-    faults += [
-        f"{name} is {list(found[name].shape)} and not {list(shape)}"
-        for name, shape in sorted(wanted.items())
-        if name in found and found[name].shape != shape
-    ]
-    if faults:
-        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
-        raise UserError(f"{part}: weights do not fit the network: {'; '.join(faults[:5])}{more}. {AGAIN}")
+    check_shapes(wanted, {name: array.shape for name, array in found.items()}, part, MOST_FAULTS)

@@ -22,7 +22,9 @@ from semireal.text import shown
 Array = NDArray[Any]
 
 MOST_OPCODES = 10**6  # a network pickle of 1024x1024 pixels has some 10**5
+MOST_CALLS = 20_000  # of functions of the table, each of which may take as long as some hundred opcodes; it has 6000
 MOST_ENTRIES = 256  # of an object
+MOST_NAMES = 32  # of a set that a function makes
 MOST_LETTERS = 200  # of a name
 HEADER_BYTES = 4096  # before the numbers of a storage
 HEADER_OPCODES = 50  # of each of its five pickles
@@ -129,6 +131,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.calls = 0
 
     def step(self, opcode: str, arg: Any) -> None:
         """Do what one opcode says; UserError for one that no network pickle has."""
@@ -168,6 +171,9 @@ class _Machine:
                 function, args = self.last(2)
                 if not isinstance(function, _Function) or type(args) is not tuple:
                     raise UserError(f"calls {shown(function)}: {TRUST}")
+                self.calls += 1
+                if self.calls > MOST_CALLS:
+                    raise UserError(f"has more than {MOST_CALLS} calls, and no network pickle does. {AGAIN}")
                 stack.append(function.call(*args))
             case "BUILD":
                 (state,) = self.last(1)
@@ -278,7 +284,7 @@ def _make_dict() -> dict[str, Any]:
 
 
 def _make_set(items: object = ()) -> set[str]:
-    if not isinstance(items, list | tuple) or len(items) > MOST_ENTRIES:
+    if not isinstance(items, list | tuple) or len(items) > MOST_NAMES:
         raise UserError(f"has a set of {shown(items)}, or one too long. {AGAIN}")
     return set(map(_name, items))
 
