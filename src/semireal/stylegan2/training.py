@@ -199,6 +199,7 @@ def _resume(workdir: Path, state: State, given: Train) -> bool:
     done = {folder: len(history_of(folder / STATE)) for folder in (workdir, aside) if (folder / STATE).exists()}
     for folder in sorted(done, key=lambda folder: -done[folder]):
         if load_state(folder / STATE, state, lambda history: _is_past_the_end(history, given)):
+            _check_counts(folder / STATE, state, given)
             if folder == aside:
                 _move_run(aside, workdir)
             return True
@@ -207,6 +208,14 @@ def _resume(workdir: Path, state: State, given: Train) -> bool:
         if done[workdir] > done.get(aside, 0):
             _move_run(workdir, aside)
     return False
+
+
+def _check_counts(path: Path, state: State, given: Train) -> None:
+    """Refuse a state that says it has seen other images than its epochs and steps have."""
+    beyond = state.nimg - EPOCH * len(state.history)
+    if not 0 <= beyond < given.batch or state.nimg != state.step * given.batch:
+        found = f"{state.nimg} images in {len(state.history)} epochs and {state.step} steps of {given.batch}"
+        raise UserError(f"{path}: damaged: found {found}. Remove it to start over")
 
 
 def _move_run(source: Path, target: Path) -> None:

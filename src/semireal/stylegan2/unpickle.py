@@ -22,7 +22,7 @@ from semireal.text import shown
 Array = NDArray[Any]
 
 MOST_OPCODES = 10**6  # a network pickle of 1024x1024 pixels has some 10**5
-MOST_CALLS = 20_000  # of functions of the table, each of which may take as long as some hundred opcodes; it has 6000
+MOST_CALLS = 20_000  # of functions, each of which costs up to some hundred opcodes; that pickle has 5000
 MOST_ENTRIES = 256  # of an object
 MOST_NAMES = 32  # of a set that a function makes
 MOST_LETTERS = 200  # of a name

@@ -22,6 +22,9 @@ def existing(init: str, root: Path) -> Path:
 
 
 def is_noise(path: Path) -> bool:
-    """Whether the file only says that a training starts from random networks."""
-    with path.open("rb") as file:
-        return file.read(len(NOISE)) == NOISE
+    """Whether the file only says that a training starts from random networks; UserError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(NOISE)) == NOISE
+    except OSError as error:
+        raise UserError(f"train.init: {path} cannot be read ({error.strerror})") from None

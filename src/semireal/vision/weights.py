@@ -124,7 +124,10 @@ def check(path: Path, weights: Weights, key: str) -> Path:
     """Return a path given by the user as parameter `key` if it is the pinned file; else raise UserError."""
     if not path.is_file():
         raise UserError(f"{key}: {path} not found. Download {weights.url} there")
-    digest = sha256_of(path)
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        raise UserError(f"{key}: {path} cannot be read ({error.strerror}). Download {weights.url} there") from None
     if digest != weights.sha256:
         raise UserError(f"{key}: {path} has SHA-256 {digest}, need {weights.sha256} ({weights.url})")
     return path
