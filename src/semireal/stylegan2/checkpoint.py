@@ -109,7 +109,7 @@ def save_networks(
     discriminator: Mapping[str, Tensor] | None,
     extra: dict[str, Any],
 ) -> None:
-    """Write state dicts of an (averaged) generator and perhaps a discriminator, with any JSON-like extra."""
+    """Write float32 state dicts of an (averaged) generator and perhaps a discriminator, with any JSON-like extra."""
     parts = {"G_ema": generator} | ({} if discriminator is None else {"D": discriminator})
     tensors = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
     _write(path, NETWORKS, tensors, {"config": dataclasses.asdict(config), "extra": extra})
@@ -242,7 +242,7 @@ def _under(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], info: dict[str, Any]) -> None:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = {name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({"kind": kind, "version": VERSION, **info}, sort_keys=True)
     try:
         with replacing(path) as partial:

@@ -13,7 +13,11 @@ NOISE = b"from noise"  # how a file begins that stands for random networks
 def existing(init: str, root: Path) -> Path:
     """The path of the file that `train.init` names; UserError where it is not there. root: of the repository."""
     path = root / init
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:  # a name that is too long
+        there = False
+    if not there:
         raise UserError(
             f"train.init: {init} not found. Put a network there (semireal fetch URL {init}), or set "
             "it to experiments/noise.init"
