@@ -125,6 +125,60 @@ def test_what_cannot_be_is_refused_with_one_line(changes: dict[str, Any], messag
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "x\n" * 10**5},
+        {"count": int("1" + "0" * 4000)},
+        {"count": 1 << 20_000},
+        {"some": [[1] * 10**5] * 3},
+        {"on": {str(n): "x" * 500 for n in range(1000)}},
+        {"x\n" * 10**5: 1},
+        {"part": ["x" * 10**5]},
+    ],
+)
+def test_messages_are_short_whatever_is_found(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(**changes)
+    assert len(str(caught.value)) < 1500
+    assert str(caught.value).isprintable()
+
+
+@dataclass(frozen=True)
+class Made:
+    size: int = param(low=2, high=9, default=3)
+    clamp: float | None = param(high=1, default=None)
+
+
+def test_what_code_makes_is_checked_by_the_same_rules() -> None:
+    for good in (Made(), Made(9, 1), Made(2, -5.0)):
+        schema.check(good)
+    for bad, message in (
+        (Made(1), "size: found 1, need a whole number from 2 to 9"),
+        (Made(2.0), "size: found 2.0, need a whole number from 2 to 9"),  # type: ignore[arg-type]
+        (Made(3, float("nan")), "clamp: found nan, need a number or null"),
+    ):
+        with pytest.raises(UserError, match=f"^{message}$"):
+            schema.check(bad)
+    with pytest.raises(UserError, match=r"^clamp: missing parameter$"):  # a default is none of a file
+        schema.parse(Made, {"size": 3}, "")
+
+
+def test_json_says_one_thing() -> None:
+    assert schema.parse_json('{"a": [1, 2.5, null]}', "x") == {"a": [1, 2.5, None]}
+    for text, problem in (
+        ('{"a": 1, "b": {"c": 1, "c": 1}}', "a key stands there twice"),
+        ("[NaN]", "NaN is no number"),
+        ("[-Infinity]", "-Infinity is no number"),
+        ("[" * 100_000, ".*"),
+        ("9" * 5000, "Exceeds the limit.*"),
+        ("{", "Expecting.*"),
+        ("", "Expecting.*"),
+    ):
+        with pytest.raises(UserError, match=f"^x: not valid JSON: {problem}$"):
+            schema.parse_json(text, "x")
+
+
 def test_the_top_of_a_file_has_no_prefix() -> None:
     with pytest.raises(UserError, match=r"^size: missing parameter$"):
         schema.parse(Part, {}, "")

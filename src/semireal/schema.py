@@ -6,7 +6,6 @@ Unknown, missing and impossible values are refused with one line that names the 
 
 import ast
 import dataclasses
-import functools
 import inspect
 import json
 import math
@@ -200,7 +199,7 @@ def parse(kind: type[T], given: Any, where: str) -> T:
     missing = [key for key in fields if key not in given]
     if missing:
         raise UserError(f"{prefix}{missing[0]}: missing parameter")
-    hints = _hints(kind)
+    hints = typing.get_type_hints(kind)
     values = {}
     for key, field in fields.items():
         if dataclasses.is_dataclass(hints[key]):
@@ -212,13 +211,9 @@ def parse(kind: type[T], given: Any, where: str) -> T:
 
 def check(given: Any) -> None:
     """Refuse impossible values of a dataclass that code has made and no file, with the same messages."""
+    hints = typing.get_type_hints(type(given))
     for field in dataclasses.fields(given):
-        _value(getattr(given, field.name), _hints(type(given))[field.name], field.metadata, field.name)
-
-
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+        _value(getattr(given, field.name), hints[field.name], field.metadata, field.name)
 
 
 def _shown(value: object) -> str:

@@ -159,6 +159,7 @@ def without(info: dict[str, Any], place: str) -> str:
 
 COUNT = "need a whole number from 1 to"
 SHAPES = "weights do not fit the network"
+NO_COUNTS: tuple[Any, ...] = (2.5, -1, True, "8", None, [8], {}, 2**53 + 1, 10**30, Raw("1e999"))
 DEEP = Raw("[" * 100_000 + "]" * 100_000)
 
 
@@ -265,8 +266,7 @@ def test_no_header_of_ours(networks: bytes, tmp_path: Path, text: str, message: 
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        *(("nimg", value, "nimg: found") for value in (2.5, -1, True, "8", None, [8], 10**30, Raw("1e999"))),
-        *(("step", value, "step: found") for value in (2.5, -1, True, "8", None, {}, 2**53 + 1)),
+        *((name, value, f"{name}: found") for name in ("nimg", "step") for value in NO_COUNTS),
         ("key", 1, "key: found 1, need a text"),
         ("ada", [], "ada: found"),
         ("ada", {}, "ada.p: missing"),

@@ -62,6 +62,8 @@ def test_detector_weights_come_with_a_package(monkeypatch: pytest.MonkeyPatch, t
 def test_a_path_of_the_user_is_checked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"evaluate\.inception: .* not found"):
         weights.check(tmp_path / "none", weights.INCEPTION, "evaluate.inception")
+    with pytest.raises(UserError, match=r"evaluate\.inception: /proc/self/mem cannot be read \(Input/output error\)"):
+        weights.check(Path("/proc/self/mem"), weights.INCEPTION, "evaluate.inception")
     (tmp_path / "other").write_bytes(b"x")
     with pytest.raises(UserError, match="need 6726825d0af5f729cebd"):
         weights.check(tmp_path / "other", weights.INCEPTION, "evaluate.inception")

@@ -99,7 +99,7 @@ class _State:
 
 
 def _is_finite(value: object) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[operator]
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def save_networks(
@@ -305,7 +305,7 @@ def _info(path: Path, file: Any, *kinds: str) -> tuple[str, _Networks | _State]:
         found, need = f"{shown(kind)} version {shown(version)}", " or ".join(kinds)
         raise UserError(f"{path}: found {found}, need {need} version {VERSION}. Make it again")
     try:
-        return kind, schema.parse(_State if kind == STATE else _Networks, given, "")
+        return kind, schema.parse(_State, given, "") if kind == STATE else schema.parse(_Networks, given, "")
     except UserError as error:
         raise UserError(f"{path}: damaged: {error}. {AGAIN}") from None
 
