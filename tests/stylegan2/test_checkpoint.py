@@ -585,7 +585,7 @@ def edited(data: st.DataObject, value: Any) -> Any:
     return value
 
 
-@settings(PROPERTY, max_examples=150)
+@settings(PROPERTY, max_examples=100)
 @given(data=st.data())
 def test_changed_info(data: st.DataObject, networks: bytes, state: bytes, scratch: Path) -> None:
     content = data.draw(st.sampled_from([networks, state]))
@@ -601,7 +601,7 @@ def test_changed_entries(data: st.DataObject, networks: bytes, scratch: Path) ->
     outcome(scratch, joined(header | edited(data, few), numbers), (load_generator, load_discriminator, history_of))
 
 
-@settings(PROPERTY, max_examples=150)
+@settings(PROPERTY, max_examples=100)
 @given(data=st.data())
 def test_changed_bytes(data: st.DataObject, networks: bytes, state: bytes, scratch: Path) -> None:
     content = bytearray(data.draw(st.sampled_from([networks, state])))
