@@ -304,11 +304,12 @@ def test_headers_of_states(state: bytes, tmp_path: Path, place: str, value: Any,
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("nimg", 0, "damaged: found 0 images in 1 epochs and 2 steps of 4. Remove it"),
+        ("nimg", 0, "damaged: found 0 images in 2 steps of 4, and 0.008 thousand in its history. Remove it"),
         ("nimg", 2**53, "damaged: found 9007199254740992 images"),
         ("nimg", 12, "damaged: found 12 images"),
-        ("step", 3, "damaged: found 8 images in 1 epochs and 3 steps"),
-        ("history", [], "damaged: found 8 images in 0 epochs"),
+        ("step", 3, "damaged: found 8 images in 3 steps"),
+        ("history", [], "damaged: found 8 images in 2 steps of 4, and 0 thousand"),
+        ("history.0.kimg", 0.012, "damaged: found 8 images in 2 steps of 4, and 0.012 thousand"),
         ("key", "x\n" * 10**6, "found a training with other parameters or data"),
     ],
 )

@@ -212,9 +212,9 @@ def _resume(workdir: Path, state: State, given: Train) -> bool:
 
 def _check_counts(path: Path, state: State, given: Train) -> None:
     """Refuse a state that says it has seen other images than its epochs and steps have."""
-    beyond = state.nimg - EPOCH * len(state.history)
-    if not 0 <= beyond < given.batch or state.nimg != state.step * given.batch:
-        found = f"{state.nimg} images in {len(state.history)} epochs and {state.step} steps of {given.batch}"
+    kimg = state.history[-1]["kimg"] if state.history else 0
+    if kimg != state.nimg / 1000 or state.nimg != state.step * given.batch:
+        found = f"{state.nimg} images in {state.step} steps of {given.batch}, and {kimg} thousand in its history"
         raise UserError(f"{path}: damaged: found {found}. Remove it to start over")
 
 
