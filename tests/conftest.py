@@ -1,5 +1,6 @@
 """Fixtures that several test files use."""
 
+import hashlib
 import os
 import shutil
 import threading
@@ -152,10 +153,16 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves DATA with ranges; breaks off the first `drops` answers after a third."""
+    """Serves DATA with ranges and versions; breaks off the first `drops` answers after a third."""
 
     drops = 0
     content = DATA
+    careless = False  # about the version that it is asked for
+    tells_length = True
+
+    @property
+    def version(self) -> str:
+        return f'"{hashlib.sha256(self.content).hexdigest()}"'
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -166,11 +173,18 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
+        content, version = self.server.content, self.server.version
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
         self.server.starts.append(start)
-        body = self.server.content[start:]
+        if self.headers.get("If-Range", version) != version and not self.server.careless:
+            start = 0
+        body = content[start:]
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", version)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if self.server.tells_length:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.server.drops:
             self.server.drops -= 1

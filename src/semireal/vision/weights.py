@@ -1,11 +1,13 @@
 """Weights from outside, each pinned by URL and SHA-256: found in an installed package, in the cache, or downloaded.
 
-Nothing is used before its hash is checked.
+Nothing is used before its hash is checked. What a user fetches without one gets one at the first use: it is noted in the
+cache, and another file is refused from then on. Addresses are https, also those that one is sent on to.
 """
 
 import hashlib
 import http.client
 import importlib.util
+import ipaddress
 import os
 import sys
 import urllib.error
@@ -14,16 +16,20 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from tqdm import tqdm
 
 from semireal.errors import UserError
-from semireal.files import sha256_of
+from semireal.files import sha256_of, write_atomic
 
 TIMEOUT_S = 30
 TRIES = 4
 CHUNK = 1 << 20
+LONGEST = 100  # letters of an address that become the name of a file
+NOTE = ".sha256"  # end of the name of a note beside a file that came without a hash: the one it had at its first use
+VERSION = ".version"  # likewise beside half a file: what its site calls this version of it
 Check = Callable[[Path], object]  # raises UserError
 
 
@@ -37,7 +43,7 @@ class Weights:
 
     name: str
     url: str
-    sha256: str | None  # None: any file that arrives whole
+    sha256: str | None  # None: any file that arrives whole, and after that the same one
     package: str | None = None
     folder: str = ""
 
@@ -78,7 +84,10 @@ def find(weights: Weights, check_content: Check = _anything) -> Path:
     if bundled is not None:
         return bundled
     cache = Path(os.environ.get("SEMIREAL_CACHE") or Path.home() / ".cache" / "semireal")
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"$SEMIREAL_CACHE: {cache} cannot be made ({error.strerror}). Name another folder") from None
     path = cache / weights.name
     with FileLock(path.with_suffix(".lock")):
         if not (path.is_file() and _is_whole(weights, path, check_content)):
@@ -96,8 +105,8 @@ def asked(given: str | None, key: str, env: str, weights: Weights, gives: str) -
         return None
     if importlib.util.find_spec("torch_fidelity") is None:
         raise UserError(
-            f"{key}: torch-fidelity is not installed. `pip install torch-fidelity`, or set it to null to leave out "
-            f"{gives}"
+            f"{key}: torch-fidelity is not installed. `pip install --require-hashes -r requirements.txt`, or set it to "
+            f"null to leave out {gives}"
         )
     if given != "download":
         return check(Path(given), weights, key)
@@ -109,15 +118,37 @@ def fetch(url: str, sha256: str | None, check_content: Check = _anything) -> Pat
     """Path of the file at a URL that the user gave, from the cache or downloaded into it.
 
     sha256: what it must have; None: the download is only checked to be complete, and by `check_content` (see `find`),
-    and its hash is printed.
+    and its hash is printed, and noted in the cache: another file at the same URL is then refused. Raises UserError for
+    a URL that is not https.
     """
-    name = Path(urllib.parse.urlsplit(url).path).name
+    check_address(url)
+    name = Path(urllib.parse.urlsplit(url).path).name[-LONGEST:]
+    if name in ("", ".."):
+        name = "file"
     if sha256 is None:  # files of one name from two places must not be mixed up
         name = f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
     path = find(Weights(name, url, sha256), check_content)
     if sha256 is None:
-        sys.stderr.write(f"{url}: SHA-256 {sha256_of(path)}, not compared with anything\n")
+        sys.stderr.write(f"{url}: SHA-256 {sha256_of(path)}, compared only with what came at the first use here\n")
     return path
+
+
+def check_address(url: str) -> None:
+    """Raise UserError unless what comes from a URL cannot be changed on its way: https, or this machine itself."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        safe = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts.hostname)))
+    except ValueError:
+        safe = False
+    if not safe:
+        raise UserError(f"{url}: is not https. Need an address that begins with https://, or fetch the file yourself")
+
+
+def _is_here(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def check(path: Path, weights: Weights, key: str) -> Path:
@@ -144,14 +175,32 @@ def _in_package(weights: Weights) -> Path | None:
 
 
 def _is_whole(weights: Weights, path: Path, check_content: Check) -> bool:
-    """Whether a file of the cache has its hash, or where none is known, the right content."""
-    if weights.sha256 is not None:
-        return sha256_of(path) == weights.sha256
+    """Whether a file of the cache has its hash: the pinned one, or that of its first use."""
+    digest = sha256_of(path)
+    known = weights.sha256 or _read(path, NOTE)
+    if known is not None:
+        return digest == known
     try:
         check_content(path)
     except UserError:
         return False
+    _write(path, NOTE, digest)
     return True
+
+
+def _read(path: Path, what: str) -> str | None:
+    """The note of a kind beside a file; None without one."""
+    note = path.with_name(path.name + what)
+    return note.read_text().strip() if note.is_file() else None
+
+
+def _write(path: Path, what: str, text: str | None) -> None:
+    """Note something beside a file, or None: that it is not known."""
+    note = path.with_name(path.name + what)
+    if text is None:
+        note.unlink(missing_ok=True)
+    else:
+        write_atomic(note, f"{text}\n".encode())
 
 
 def _download(weights: Weights, path: Path, check_content: Check) -> None:
@@ -159,7 +208,7 @@ def _download(weights: Weights, path: Path, check_content: Check) -> None:
     problem: Exception | None = None
     for _ in range(TRIES):
         try:
-            _continue(weights.url, partial)
+            _continue(weights, partial)
         except (OSError, http.client.HTTPException) as error:
             problem = error  # what has arrived stays in the partial file; the next try asks for the rest
             continue
@@ -167,29 +216,65 @@ def _download(weights: Weights, path: Path, check_content: Check) -> None:
         if weights.sha256 in (None, digest):
             try:
                 check_content(partial)
+                _check_same(weights, path, digest)
             except UserError as error:
-                partial.unlink()
+                _forget(partial)
                 raise UserError(f"{weights.url}: gave something else. {error}") from None
+            if weights.sha256 is None:
+                _write(path, NOTE, digest)
             partial.replace(path)
+            _write(partial, VERSION, None)
             return
         problem = ValueError(f"SHA-256 {digest}, need {weights.sha256}")
-        partial.unlink()
+        _forget(partial)
     raise UserError(f"{weights.name}: cannot be had from {weights.url} ({problem}). Put the file at {path}")
 
 
-def _continue(url: str, partial: Path) -> None:
-    start = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+def _check_same(weights: Weights, path: Path, digest: str) -> None:
+    """Raise UserError where no hash is pinned and the file is another than at its first use."""
+    first = _read(path, NOTE) if weights.sha256 is None else None
+    if first not in (None, digest):
+        raise UserError(
+            f"It has SHA-256 {digest}, and had {first} when it was first used here. If the new one is right: "
+            f"--sha256 {digest}"
+        )
+
+
+def _forget(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    _write(partial, VERSION, None)
+
+
+def _continue(weights: Weights, partial: Path) -> None:
+    """Fetch what is missing of a file, or all of it where what is here may be of another version and no hash tells."""
+    version = _read(partial, VERSION)
+    known = partial.exists() and (version is not None or weights.sha256 is not None)
+    start = partial.stat().st_size if known else 0
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    if start and version:
+        headers["If-Range"] = version
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        response = _opener().open(urllib.request.Request(weights.url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing left to fetch: complete, or longer than the file; the hash tells
-            return
+        if error.code == 416 and weights.sha256 is not None:
+            return  # nothing left to fetch: complete, or longer than the file; the hash tells
+        if error.code == 416:
+            _forget(partial)
         raise
     with response:
-        if response.status != 206:  # the server ignores ranges: from the beginning
+        now = response.headers.get("ETag") or response.headers.get("Last-Modified")
+        if response.status == 206 and not _goes_on(response.headers.get("Content-Range"), start, version, now):
+            _forget(partial)
+            raise OSError("the server sent another part than was asked for")
+        if response.status != 206:  # the server ignores ranges, or has another version: from the beginning
             start = 0
+            _write(partial, VERSION, None if now is None or now.startswith("W/") else now)
         length = response.headers.get("Content-Length")
+        if length is None and not response.chunked and weights.sha256 is None:
+            raise UserError(
+                f"{weights.url}: the server does not say how long the file is, so half of it would look like all. "
+                "Give the hash that it must have (--sha256)"
+            )
         total = start + int(length) if length else None
         with (
             partial.open("ab" if start else "wb") as file,
@@ -200,3 +285,26 @@ def _continue(url: str, partial: Path) -> None:
                 bar.update(len(chunk))
     if total is not None and partial.stat().st_size < total:
         raise http.client.IncompleteRead(b"", total - partial.stat().st_size)
+
+
+def _goes_on(content_range: str | None, start: int, version: str | None, now: str | None) -> bool:
+    """Whether a part is the one that was asked for, of the same version; not all servers look at If-Range."""
+    return (content_range or "").startswith(f"bytes {start}-") and (version is None or now == version)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows only to addresses that a file may come from, and never from https to less."""
+
+    def redirect_request(  # noqa: D102
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: http.client.HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
+            raise UserError(f"{req.full_url}: sends on to {newurl}, which is not https. Fetch the file yourself")
+        check_address(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """What opens addresses; a proxy only for https, whose content it cannot change."""
+    proxies = {kind: url for kind, url in urllib.request.getproxies().items() if kind == "https"}
+    return urllib.request.build_opener(urllib.request.ProxyHandler(proxies), _Redirects)
