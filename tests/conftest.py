@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -159,6 +160,7 @@ class Server(ThreadingHTTPServer):
     content = DATA
     careless = False  # about the version that it is asked for
     tells_length = True
+    pause_s = 0  # before it answers
 
     @property
     def version(self) -> str:
@@ -176,6 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         content, version = self.server.content, self.server.version
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
         self.server.starts.append(start)
+        time.sleep(self.server.pause_s)
         if self.headers.get("If-Range", version) != version and not self.server.careless:
             start = 0
         body = content[start:]

@@ -137,7 +137,9 @@ def check_address(url: str) -> None:
     """Raise UserError unless what comes from a URL cannot be changed on its way: https, or this machine itself."""
     try:
         parts = urllib.parse.urlsplit(url)
-        safe = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts.hostname)))
+        safe = bool(parts.hostname) and (
+            parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts.hostname))
+        )
     except ValueError:
         safe = False
     if not safe:
