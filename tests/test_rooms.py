@@ -27,6 +27,7 @@ GROUND = [
         "workers",
         "code",
         "watch",
+        "prune",
     ),
     *("stage", "machine", "manifest", "milder", "figures", "params"),
 ]

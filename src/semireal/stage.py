@@ -6,13 +6,13 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from semireal import text, watch
+from semireal import prune, text, watch
 from semireal.errors import Unfinished, UserError
 from semireal.files import PARTIAL
 
@@ -31,6 +31,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         with watch.unchanged(watched()):
             main()
+        if watched():
+            _prune()
     except UserError as error:
         _fail(str(error))
     except OSError as error:
@@ -44,6 +46,15 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from the last saved state")
         sys.exit(130)
+
+
+def _prune() -> None:
+    """Free what does not stay in `.work`; where that fails, the stage is none the worse."""
+    try:
+        for line in prune.run(work_root()):
+            say(line)
+    except OSError as error:
+        say(f".work: what is not needed any more stays ({error})")
 
 
 def _fail(why: str) -> NoReturn:
@@ -107,7 +118,7 @@ def output(out: Path) -> Iterator[Path]:
     where `out` could not be replaced.
     """
     may_write(out)
-    with _held(Path(".work/out") / f"{str(out).replace(os.sep, '-')}.lock", str(out)):
+    with _held(Path(".work/out") / str(out).replace(os.sep, "-"), str(out)):
         aside = out.with_name(f".{out.name}{PARTIAL}")  # on the same disk
         shutil.rmtree(aside, ignore_errors=True)
         new = aside / "new"
@@ -151,22 +162,18 @@ def work(stage: str, key: str) -> Iterator[Path]:
     `key` must change with everything that decides the result, except where to stop (see `semireal.code`).
     """
     folder = work_root() / stage / key
-    folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder.with_suffix(".lock"), stage):
+    with _held(folder, stage):
+        folder.mkdir(parents=True, exist_ok=True)  # only now: who had the lock may have removed it
         yield folder
 
 
 @contextmanager
-def _held(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock, waiting for whoever has it; the kernel takes it from a process that is killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"{what}: another run is making the same thing; waiting for it")
-        lock.acquire()
-    try:
+def _held(folder: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a folder, waiting for whoever has it; the kernel takes it from a process that is killed."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(prune.held(folder, timeout=0))
+        except Timeout:
+            say(f"{what}: another run is making the same thing; waiting for it")
+            stack.enter_context(prune.held(folder))
         yield
-    finally:
-        lock.release()

@@ -207,7 +207,7 @@ def test_https_is_followed_to_https(server: Server, tls: str, sender: Sender) ->
 def test_https_is_not_followed_to_less(server: Server, sender: Sender, trusting: None, scheme: str) -> None:
     """Also not to this machine itself: what says so may have been changed on its way."""
     sender.target = f"{scheme}://127.0.0.1:{server.server_port}/w.bin"
-    with pytest.raises(UserError, match="not https|cannot be had"):
+    with pytest.raises(UserError, match=r"not https|cannot be had"):
         weights.fetch(f"https://127.0.0.1:{sender.server_port}/w.bin", SHA)
     assert server.starts == []
 

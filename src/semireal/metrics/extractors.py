@@ -7,6 +7,7 @@ never a path or a name. A changed dataset is another key.
 import dataclasses
 import hashlib
 import io
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,9 +126,14 @@ def cached(extractor: Extractor, pictures: Pixels, device: torch.device) -> Feat
     digest = hashlib.sha256(np.ascontiguousarray(pictures).data).hexdigest()
     key = files.key_of(digest, pictures.shape, extractor.settings, torch.__version__, device.type)
     path = stage.work_root() / "features" / f"{key}.npy"
-    if path.is_file():
+    try:
+        known = np.asarray(np.load(path, allow_pickle=False))
+        os.utime(path)  # semireal.prune keeps what was used last
+    except FileNotFoundError:
+        pass
+    else:
         stage.say(f"evaluate: {extractor.title} of {len(pictures)} images from the cache, {path.name}")
-        return np.asarray(np.load(path, allow_pickle=False))
+        return known
     found = extractor.compute(pictures, device)
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()

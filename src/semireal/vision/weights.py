@@ -1,7 +1,7 @@
 """Weights from outside, each pinned by URL and SHA-256: found in an installed package, in the cache, or downloaded.
 
-Nothing is used before its hash is checked. What a user fetches without one gets one at the first use: it is noted in the
-cache, and another file is refused from then on. Addresses are https, also those that one is sent on to.
+Nothing is used before its hash is checked. What a user fetches without one gets one at the first use: it is noted in
+the cache, and another file is refused from then on. Addresses are https, also those that one is sent on to.
 """
 
 import hashlib
@@ -297,9 +297,10 @@ def _goes_on(content_range: str | None, start: int, version: str | None, now: st
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows only to addresses that a file may come from, and never from https to less."""
 
-    def redirect_request(  # noqa: D102
+    def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: http.client.HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
+        """See urllib."""
         if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
             raise UserError(f"{req.full_url}: sends on to {newurl}, which is not https. Fetch the file yourself")
         check_address(newurl)
