@@ -9,7 +9,8 @@ export PYTHONPATH := src
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help whole repro scrape credits review compare sweep report verify clean-cache git test drills lint requirements platforms clean
+.PHONY: help whole repro scrape credits review compare sweep report verify clean-cache git test drills lint \
+  requirements platforms licences sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -106,6 +107,16 @@ requirements: $(VENV)/tested  ## compile requirements*.in to requirements*.txt, 
 
 platforms: $(VENV)/tested  ## try all pins for Python 3.11 to 3.14 on x86-64 and arm64 against the registry
 	python benchmarks/platforms.py
+
+licences: $(VENV)/tested  ## list the licence of each pinned package; fails where supply/licences.yaml does not allow it
+	python supply/licences.py
+
+sbom: $(VENV)/tested  ## write the bill of materials of all pins to sbom.json (CycloneDX)
+	python supply/sbom.py > sbom.json
+
+# strict: what the database could not be asked about is a failure, and not a package without faults
+audit: $(VENV)/tested  ## ask for known vulnerabilities of all pins (needs the network)
+	pip-audit --strict --require-hashes --disable-pip $(patsubst %,--requirement %,requirements.txt $(EXTRAS:%=requirements-%.txt))
 
 clean:  ## remove what the stages left to resume from (not the data, not the virtual environment)
 	rm -rf .work

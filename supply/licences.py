@@ -8,6 +8,7 @@ supply/licences.yaml knows nothing is named as unknown. Ends with 1 where a lice
 of a package that belongs here, and where another version is installed than is pinned.
 """
 
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -82,7 +83,9 @@ def _look(pin: Pin, installed: metadata.Distribution | None, rules: dict[str, An
     if stated:
         return Found(pin, _joined(stated), "", f"not allowed by {RULES.relative_to(ROOT)}")
     if installed is None:
-        return Found(pin, UNKNOWN, "", f"not installed; say in {RULES.relative_to(ROOT)} what it is" if pin.here else "")
+        return Found(
+            pin, UNKNOWN, "", f"not installed; say in {RULES.relative_to(ROOT)} what it is" if pin.here else ""
+        )
     return Found(pin, UNKNOWN, "", f"its metadata does not say; look, and add it to {RULES.relative_to(ROOT)}")
 
 
@@ -104,7 +107,7 @@ def _stated(installed: metadata.Distribution, words: dict[str, str]) -> Iterator
 
 def _allowed(expression: str, allowed: dict[str, str]) -> bool:
     """Whether there is a way to use what is under an SPDX expression: all of an AND, one of an OR."""
-    spdx = get_spdx_licensing()
+    spdx = _spdx()
     try:
         parsed = spdx.parse(expression)
     except ExpressionError:
@@ -120,6 +123,11 @@ def _allowed(expression: str, allowed: dict[str, str]) -> bool:
     return parsed is not None and holds(parsed)
 
 
+@functools.cache
+def _spdx() -> Any:
+    return get_spdx_licensing()  # which reads all names anew each time
+
+
 def _joined(stated: list[str]) -> str:
     return " AND ".join(f"({one})" if " OR " in one and len(stated) > 1 else one for one in stated)
 
@@ -131,7 +139,9 @@ def main() -> None:
         print(f"{one.pin.name:35} {one.pin.version:12} {one.licence}{f'  ({one.why})' if one.why else ''}")
     for one in found:
         if one.fault or one.licence == UNKNOWN:
-            print(f"{one.pin.name} {one.pin.version}: {one.licence}: {one.fault or 'not installed here'}", file=sys.stderr)
+            print(
+                f"{one.pin.name} {one.pin.version}: {one.licence}: {one.fault or 'not installed here'}", file=sys.stderr
+            )
     sys.exit(1 if any(one.fault for one in found) else 0)
 
 
