@@ -29,8 +29,8 @@ import yaml
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
 
-from semireal import prune
-from tiny import clone, environment, merge
+from semireal import prune  # noqa: E402 - where it lies is said above
+from tiny import clone, environment, merge  # noqa: E402
 
 CHOICES: dict[str, dict[str, list[Any]]] = {
     "train": {"lr": [0.002, 0.0025, 0.003], "photo_ratio": [None, 0.5]},
