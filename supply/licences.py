@@ -92,12 +92,12 @@ def _look(pin: Pin, installed: metadata.Distribution | None, rules: dict[str, An
 def _stated(installed: metadata.Distribution, words: dict[str, str]) -> Iterator[str]:
     """What a package says that it is under: SPDX expressions, or its own words where nobody knows what they mean."""
     head = installed.metadata
-    if expression := head.get("License-Expression"):
-        yield expression
+    if "License-Expression" in head:
+        yield head["License-Expression"]
         return
     classifiers = [line.split(" :: ") for line in head.get_all("Classifier") or [] if line.startswith("License")]
     names = [parts[-1] for parts in classifiers if parts[-1] != "OSI Approved"]
-    field = (head.get("License") or "").strip()
+    field = (head["License"] if "License" in head else "").strip()
     first = field.partition("\n")[0].strip()
     # a whole text counts by its first line, if that is a name; where it is none, the classifiers must tell
     if first in words or (field == first and field and field != "UNKNOWN" and len(field) <= LONGEST):
