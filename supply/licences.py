@@ -97,7 +97,7 @@ def _stated(installed: metadata.Distribution, words: dict[str, str]) -> Iterator
         return
     classifiers = [line.split(" :: ") for line in head.get_all("Classifier") or [] if line.startswith("License")]
     names = [parts[-1] for parts in classifiers if parts[-1] != "OSI Approved"]
-    field = (head["License"] if "License" in head else "").strip()
+    field = "\n".join(head.get_all("License") or []).strip()
     first = field.partition("\n")[0].strip()
     # a whole text counts by its first line, if that is a name; where it is none, the classifiers must tell
     if first in words or (field == first and field and field != "UNKNOWN" and len(field) <= LONGEST):
