@@ -1,6 +1,6 @@
 """The graph again and again, with other parameters each time and killed at random: nothing differs, nothing piles up.
 
-    python tests/drills/soak.py --rounds 50 --seed 0 --out soak.json
+    python tests/drills/soak.py --rounds 50 --seed 0 --out FILE.json
 
 Each round sets parameters, runs `dvc repro` on the tiny graph (tests/tiny.py), mostly kills all of it with -9, TERM or
 Ctrl-C somewhere, and repeats the same command until it is through. Then: outs of the same parameters have the same
@@ -9,7 +9,6 @@ this process has as many handles and threads as before. Prints a row per round; 
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import random
@@ -30,6 +29,7 @@ import yaml
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
 
 from semireal import prune  # noqa: E402 - where it lies is said above
+from semireal.files import PARTIAL, write_json  # noqa: E402
 from tiny import clone, environment, merge  # noqa: E402
 
 CHOICES: dict[str, dict[str, list[Any]]] = {
@@ -42,7 +42,6 @@ CLEAN = 0.25  # share of the rounds that begin without `.work`, as after `make c
 TRIES = 3  # of the same command after a kill
 LONGEST_S = 30  # before a kill
 END_S = 20  # in which all processes of a round must be gone
-HALF = 1  # outputs of killed stages that may lie in .work until the next stage has ended
 
 
 @dataclass
@@ -188,16 +187,25 @@ def work_of(repo: Path) -> tuple[int, list[str]]:
     """How many trainings are in `.work`, and in what it breaks the rule of semireal.prune."""
     work = repo / ".work"
     trainings = [path for path in (work / "train").glob("*") if path.is_dir()]
-    half = list((work / "out").glob("*/"))
     features = sum(path.stat().st_size for path in (work / "features").glob("*"))
-    faults = []
+    faults = [f"left behind: {path.relative_to(repo)}" for path in repo.rglob(f".*{PARTIAL}")]
     if len(trainings) > prune.TRAININGS:
         faults.append(f".work/train: {len(trainings)} trainings")
-    if len(half) > HALF:
-        faults.append(f".work/out: {len(half)} half outputs")
     if features > prune.FEATURES:
         faults.append(f".work/features: {features} bytes")
     return len(trainings), faults
+
+
+def summary(done: list[Round]) -> dict[str, Any]:
+    """What tests/drills/table.py reads."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in done:
+        fault = f"other parameters, and {one.signal}" if one.signal != "-" else "other parameters"
+        counts = found.setdefault(fault, {"tried": 0, "survived": 0, "lost": 0, "wrong": []})
+        counts["tried"] += 1
+        counts["lost" if one.faults else "survived"] += 1
+        counts["wrong"] += [f"round {one.number}: {text}" for text in one.faults]
+    return {"soak of the graph": found}
 
 
 def main() -> None:
@@ -206,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run the tiny graph again and again, and kill it.")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="file for the table, as JSON")
+    parser.add_argument("--out", type=Path, help="file for the counts, as JSON")
     given = parser.parse_args()
     done: list[Round] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -221,7 +229,7 @@ def main() -> None:
                 flush=True,
             )
             if given.out:
-                given.out.write_text(json.dumps([dataclasses.asdict(row) for row in done], indent=2) + "\n")
+                write_json(given.out, summary(done))
     sys.exit(1 if any(one.faults for one in done) else 0)
 
 
