@@ -110,7 +110,7 @@ def test_the_features_that_were_used_last_stay(work_root: Path, monkeypatch: pyt
         "means", ("means",), lambda shown, _: np.asarray(shown.mean(axis=(1, 2))), (Space("means", "_m", slice(0, 3)),)
     )
     pictures = [np.stack([texture(n, 32, 32)]) for n in range(3)]
-    found = []
+    found: list[Path] = []
     for img in pictures:
         before = set((work_root / ".work/features").glob("*"))
         extractors.cached(means, img, torch.device("cpu"))
