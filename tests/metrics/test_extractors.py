@@ -45,6 +45,18 @@ def test_cache_goes_by_content(work_root: Path, capsys: pytest.CaptureFixture[st
     assert calls == [4, 4, 4, 4]
 
 
+@pytest.mark.parametrize("left", [0, 5, 100, -1])
+def test_a_damaged_file_of_the_cache_is_made_anew(work_root: Path, left: int) -> None:
+    calls: list[int] = []
+    first = extractors.cached(counting(calls), pictures(0, 4), CPU)
+    (path,) = (work_root / ".work/features").glob("*.npy")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:left])
+    assert np.array_equal(extractors.cached(counting(calls), pictures(0, 4), CPU), first)
+    assert path.read_bytes() == whole
+    assert calls == [4, 4]
+
+
 def test_names_say_what_the_features_are(tmp_path: Path) -> None:
     kinds = ("frechet", "kernel", "precision")
     whole, layout, eyes, colour = extractors.from_the_box(BAND).spaces

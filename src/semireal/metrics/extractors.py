@@ -129,7 +129,7 @@ def cached(extractor: Extractor, pictures: Pixels, device: torch.device) -> Feat
     try:
         known = np.asarray(np.load(path, allow_pickle=False))
         os.utime(path)  # semireal.prune keeps what was used last
-    except FileNotFoundError:
+    except (OSError, ValueError, EOFError):  # not there, or damaged
         pass
     else:
         stage.say(f"evaluate: {extractor.title} of {len(pictures)} images from the cache, {path.name}")
