@@ -127,7 +127,7 @@ def test_no_stage_goes_without_its_drill() -> None:
         assert {*found, "full disk"} == set(kill.KINDS), f"run `make drills`: {stage.name} has not been drilled"
         assert all(one["tried"] for one in found.values()), stage.name
         assert not any(one["lost"] for one in found.values()), stage.name
-    assert set(results) == {stage.name for stage in faults.stages_of(ROOT)} | {kill.REPRO}
+    assert set(results) <= {stage.name for stage in faults.stages_of(ROOT)} | {kill.REPRO}  # none that is no more
 
 
 def test_the_table_sums_what_was_found_and_is_the_one_of_the_page() -> None:
