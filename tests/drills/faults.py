@@ -245,9 +245,7 @@ def _ended(at: float, by: signal.Signals, group: bool, codes: Sequence[int]) -> 
             over, open_before = False, listening(living())
             (os.killpg if group else os.kill)(run.process.pid, by)
         code, text = end_of(run)
-        if over or (
-            code == 0 and by != signal.SIGKILL and not changed(given)
-        ):  # all was done but for the end of Python
+        if over or (code == 0 and not changed(given)):  # all was done but for the end of Python
             return None
         starting = by == signal.SIGINT and STARTING in text  # then Python itself ends with 1
         wrong = [] if code in codes or starting else [f"{by.name} after {at:.2f} s: ended with {code}: {text[-TOLD:]}"]
