@@ -159,9 +159,9 @@ def plain(value: Any, key: str) -> None:
     elif isinstance(value, list):
         for one in value:
             plain(one, key)
-    elif not isinstance(value, (str, int, float, types.NoneType)) or (
-        isinstance(value, float) and not math.isfinite(value)
-    ):
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{key}: found {value}, need a finite number")
+    elif not isinstance(value, (str, int, float, types.NoneType)):
         raise UserError(f"{key}: found a {type(value).__name__}, need a text or a number. Put it in quotes")
 
 

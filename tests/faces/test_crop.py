@@ -316,9 +316,10 @@ def test_run_on_real_pictures(shared: Path, tmp_path: Path) -> None:
     labels = pd.read_csv(shared / "faces" / "faces.csv")
     raw, out = tmp_path / "raw", tmp_path / "out"
     raw.mkdir()
+    (raw / "faces").symlink_to(shared / "faces")
     out.mkdir()
     rows = [
-        manifest.kept({"id": f"{kind}{n:03}", "domain": "photo", "source": kind}, file=str(shared / "faces" / path))
+        manifest.kept({"id": f"{kind}{n:03}", "domain": "photo", "source": kind}, file=f"faces/{path}")
         for kind, face in (("photo", 1), ("portrait", 1), ("noface", 0))
         for n, path in enumerate(labels[(labels["class"] == kind) & (labels["has_face"] == face)]["path"].iloc[::12])
     ]

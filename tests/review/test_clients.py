@@ -286,14 +286,14 @@ def test_clients_that_leave_are_no_news(work_root: Path) -> None:
 
 def test_errors_of_our_own_are_told(work_root: Path) -> None:
     make_data(work_root, 30)
-    (work_root / "experiments").write_text("in the way")
-    with process(work_root) as (port, running):
+    fault = "from semireal.curate import decisions\ndecisions.change = lambda *_: 1 / 0"
+    with process(work_root, fault) as (port, running):
         with Raw(port) as one:
             assert one.send(lines(port, POST, f"Content-Length: {len(JSON)}") + JSON).answer()[9:12] == b"500"
         code, text = told(running)
         assert code == 143
         assert "Traceback" in text
-        assert "Error: [Errno" in text
+        assert "ZeroDivisionError" in text
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from aiohttp import web
@@ -314,15 +315,20 @@ def test_only_images_by_id(port: int, url: str) -> None:
 
 
 @pytest.mark.parametrize("file", ["../../../secret.png", "{root}/secret.png", "images/../../../secret.png"])
-def test_a_manifest_cannot_point_outside(work_root: Path, file: str) -> None:
-    make_data(work_root, 2)
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_manifest_cannot_point_outside(work_root: Path, file: str, kept: bool) -> None:
+    make_data(work_root, 26)
     Image.new("RGB", (9, 9)).save(work_root / "secret.png")
     path = work_root / "data/dataset/manifest.csv"
-    text = path.read_text()
-    assert "images/00001-0.jpg" in text
-    path.write_text(text.replace("images/00001-0.jpg", file.format(root=work_root)))
-    shown = collection.load(DATASET).items["00001-0"].path
-    assert shown == Path("data/filtered/images/00001-0.jpg")
+    key, table = "00001-0" if kept else "00025-0", pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert list(table.loc[table["id"] == key, "status"]) == ["kept" if kept else "rejected"]
+    table.loc[table["id"] == key, "file"] = file.format(root=work_root)
+    table.to_csv(path, index=False)
+    if kept:
+        with pytest.raises(UserError, match="need a path inside of the folder"):
+            collection.load(DATASET)
+    else:
+        assert collection.load(DATASET).items[key].path == Path(f"data/filtered/images/{key}.jpg")
 
 
 def test_a_file_that_is_no_picture_or_gone(port: int, work_root: Path) -> None:
