@@ -74,13 +74,13 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def process(folder: Path, before: str = "") -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def process(folder: Path, before: str = "", browser: bool = False) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """The server in a process of its own, as the command runs it; its port and itself.
 
-    before: Python to run there first.
+    before: Python to run there first. browser: whether it opens one.
     """
     script = "from semireal.review import clients, server\nfrom semireal import stage"
-    script += f"\n{before}\nstage.run(lambda: server.run(None, 0, browser=False))"
+    script += f"\n{before}\nstage.run(lambda: server.run(None, 0, browser={browser}))"
     command = [sys.executable, "-c", script]
     env = os.environ | {"DVC_ROOT": str(folder), "PYTHONPATH": str(ROOT / "src")}
     with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as running:

@@ -29,6 +29,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from conftest import ROOT, log_of
 from reviewing import POORER, TOKENS, TWIN, make_data, path_of, process
+from scraping import until
 from semireal import manifest
 from semireal.curate import decisions
 from semireal.curate.decisions import Decision
@@ -204,14 +205,37 @@ def test_who_has_no_token_sees_and_decides_nothing(port: int, sent: str) -> None
 
 
 def test_the_address_that_is_printed_opens_the_page(port: int) -> None:
-    status, _, headers = ask(port, "GET", f"/?token={TOKENS[port]}", headers={"Cookie": ""})
-    assert (status, headers["Location"]) == (303, "/")
+    entrance = f"/?token={TOKENS[port]}"
+    status, text, headers = ask(port, "GET", entrance, headers={"Cookie": "", "Sec-Fetch-Site": "cross-site"})
+    assert status == 200
+    assert b'http-equiv="refresh" content="0; url=/"' in text
     given = headers["Set-Cookie"]
     assert given.startswith(f"semireal-{port}={TOKENS[port]};")
     assert "HttpOnly" in given
     assert "SameSite=Strict" in given
     assert ask(port, "GET", "/", headers={"Cookie": given.partition(";")[0]})[0] == 200
     assert ask(port, "GET", f"/images?token={TOKENS[port]}", headers={"Cookie": ""})[0] == 403  # nowhere else
+    assert ask(port, "HEAD", entrance, headers={"Cookie": ""})[0] == 403
+    assert ask(port, "GET", entrance, headers={"Cookie": "", "Host": "evil.example"})[0] == 403
+
+
+def test_the_token_is_not_in_what_the_browser_is_started_with(work_root: Path) -> None:
+    """Every user of the machine sees that, and none but us the file that is opened."""
+    make_data(work_root, 2)
+    (work_root / ".work/review").mkdir(parents=True, mode=0o755)
+    script = work_root / "browser"
+    script.write_text('#!/bin/sh\necho "$@" > started.new && mv started.new started\n')
+    script.chmod(0o755)
+    before = f"import os; os.environ['BROWSER'] = {str(script)!r}"
+    page = work_root / ".work/review/open.html"
+    with process(work_root, before, browser=True) as (port, running):
+        until(lambda: (work_root / "started").exists())
+        assert (work_root / "started").read_text() == f"file://{page}\n"
+        assert f"http://127.0.0.1:{port}/?token={TOKENS[port]}" in page.read_text()
+        assert page.parent.stat().st_mode & 0o077 == 0
+        running.terminate()
+        running.wait(10)
+        assert not page.exists()
 
 
 def test_localhost_is_the_same(port: int) -> None:
@@ -549,8 +573,8 @@ class Browser:
 @pytest.fixture
 def browser(work_root: Path, chromium: webdriver.Chrome) -> Iterator[Browser]:
     make_data(work_root, MANY)
-    with serving() as port:
-        yield Browser(chromium, f"http://127.0.0.1:{port}/?token={TOKENS[port]}")
+    with serving() as port, server._leading_to(f"http://127.0.0.1:{port}/?token={TOKENS[port]}") as page:
+        yield Browser(chromium, page.as_uri())
     assert log_of(chromium) == []  # no error, and nothing that the policy blocked
 
 

@@ -3,7 +3,8 @@
 No path comes from a request: images are looked up by id. Every request must name the loopback address as its host
 (against DNS rebinding) and may not come from another site; a request that changes something must carry the page's
 own origin. Other users of the machine are kept out by a token that each start makes anew: it is in the address that is
-printed and opened, and then in a cookie. Before they show it they get little, see semireal.review.clients.
+printed, in a file of ours that the browser opens (everybody sees with what programs are started), and then in a cookie.
+Before clients show it they get little, see semireal.review.clients.
 """
 
 import functools
@@ -14,7 +15,8 @@ import secrets
 import socket
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ SIZES = {"small": 256, "large": 1024}  # px, longer side
 ACTIONS = ("keep", "reject", "photo", "portrait", "clear")
 PAINTERS = 2  # each may hold a raw picture of MAX_PIXELS, 2 GB while it is read
 MOST_BYTES = 8 * 2**20  # of a request: all ids of some hundred thousand images
+ENTER = '<!doctype html><title>semireal</title><meta http-equiv="refresh" content="0; url=/">'
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -212,19 +215,21 @@ def _guard(port: int, token: str) -> Any:
         try:
             if request.headers.get("Host", "") not in hosts or not request.raw_path.startswith("/"):
                 raise web.HTTPForbidden(text=f"this page is http://127.0.0.1:{port}/ only")
+            if request.method == "GET" and request.path == "/" and known(request.query.get("token")):
+                # no redirect: where the browser comes from our file, it would not send the new cookie with that
+                answer = web.Response(text=ENTER, content_type="text/html", headers={"Cache-Control": "no-store"})
+                answer.set_cookie(cookie(port), token, httponly=True, samesite="Strict", path="/")
+                answer.headers.update(HEADERS)
+                return answer
             # browsers say where a request comes from; "none" is the address bar
             if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
                 raise web.HTTPForbidden(text=f"not from another site; open http://127.0.0.1:{port}/ yourself")
             if request.method not in ("GET", "HEAD") and request.headers.get("Origin") not in origins:
                 raise web.HTTPForbidden(text="changes only from the page itself")
-            if known(request.query.get("token")) and request.path == "/":
-                answer = web.Response(status=303, headers={"Location": "/"})
-                answer.set_cookie(cookie(port), token, httponly=True, samesite="Strict", path="/")
-            elif not known(request.cookies.get(cookie(port))):
+            if not known(request.cookies.get(cookie(port))):
                 raise web.HTTPForbidden(text="open the address that `semireal review` printed, with its token")
-            else:
-                clients.accept(request)
-                answer = await handler(request)
+            clients.accept(request)
+            answer = await handler(request)
         except web.HTTPException as error:
             answer = web.Response(status=error.status, text=error.text)
         except UserError as error:
@@ -257,10 +262,25 @@ def run(folder: Path | None, port: int = PORT, browser: bool = True) -> None:
         address = f"http://127.0.0.1:{own}/?token={token}"
         app = make_app(folder, own, token)
         stage.say(f"{address} shows {folder} (Ctrl-C ends)")
-        if browser:
-            # in a thread: a browser of the terminal would not return; it is answered as soon as the server runs
-            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-        clients.serve(app, listening)
+        with _leading_to(address) as page:
+            if browser:
+                # in a thread: a browser of the terminal would not return; it is answered as soon as the server runs
+                threading.Thread(target=webbrowser.open, args=[page.as_uri()], daemon=True).start()
+            clients.serve(app, listening)
+
+
+@contextmanager
+def _leading_to(address: str) -> Iterator[Path]:
+    """Give a page, which no other user can read, that leads a browser to an address."""
+    folder = stage.work_root() / "review"  # not in /tmp, which a browser of a snap does not see
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    page = folder / "open.html"
+    page.write_text(f'<!doctype html><title>semireal</title><meta http-equiv="refresh" content="0; url={address}">')
+    try:
+        yield page
+    finally:
+        page.unlink(missing_ok=True)
 
 
 def _last() -> Path:
