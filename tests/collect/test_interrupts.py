@@ -160,6 +160,19 @@ def test_ctrl_c_while_journals_are_read_says_how_far_the_others_are(
         assert "a: 2 images" in capsys.readouterr().err
 
 
+def test_notes_about_a_file_that_became_whole_are_not_left(run: Run, work_root: Path) -> None:
+    """Killed after a file got its name, and before the notes about its half were removed."""
+    with gallery(cards(3)) as (url, faults):
+        run({"a": {"url": f"{url}a"}})
+        for path in stored(work_root):
+            path.with_name(f"{path.stem}.part.json").write_text("{}")
+        other = stored(work_root)[0].with_name("other.part.json")
+        other.write_text("{}")
+        run({"a": {"url": f"{url}a"}})
+        assert [path.name for path in work_root.rglob("*.part.json")] == [other.name]  # that may go on
+        assert files_of(faults) == {f"{n}.png": 1 for n in range(3)}
+
+
 def test_the_end_of_the_disk_loses_nothing(run: Run, work_root: Path) -> None:
     work = work_root / "work"
     work.mkdir()

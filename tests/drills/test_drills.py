@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, texture
-from drills import faults, kill, table
+from drills import faults, fuzz, kill, table
 from drills.faults import Stage, Undisturbed
+from semireal.errors import UserError
 
 GOOD = """
 from pathlib import Path
@@ -112,6 +113,25 @@ def test_a_stage_outlives_kills_and_a_full_disk(tmp_path: Path, make_dataset: Ca
         row = [faults.without_room(0.5)] if own_disk else []
         row += [faults.killed(one.seconds * 0.5, group=False), faults.struck(one.changes - 3)]
         assert faults.drill(one, row, replaces=True) == (len(row), [])
+
+
+def test_a_fuzz_finds_what_is_planted_and_keeps_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(fuzz, "SECONDS", 0.05)
+
+    def read(path: Path) -> None:
+        content = path.read_bytes()
+        if b"\xff" in content:
+            raise KeyError("planted")
+        if b"\0" in content:
+            sum(range(10_000_000))
+        raise UserError("no")
+
+    found = fuzz.fuzz(fuzz.Reader("x", lambda _: [b"abc" * 9], read), 3, 0)
+    assert found["survived"] + found["lost"] == found["tried"] > found["survived"] > 0
+    causes = {line.partition(": ")[2].split()[0] for line in found["wrong"]}
+    assert causes == {"KeyError:", "took"}
+    assert all(set(b"\0\xff") & set(file.read_bytes()) for file in (tmp_path / "kept").iterdir())
 
 
 def test_moments_are_in_all_parts_of_the_duration() -> None:

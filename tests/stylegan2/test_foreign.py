@@ -12,6 +12,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ EasyDict.__module__ = "dnnlib.util"
 TensorFlowNetwork.__module__, TensorFlowNetwork.__qualname__ = "dnnlib.tflib.network", "Network"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def public_modules() -> Iterator[None]:
+@contextmanager
+def modules() -> Iterator[None]:
     """The modules by whose names pickle writes functions and classes."""
     contents: dict[str, dict[str, Any]] = {
         "torch_utils": {},
@@ -66,6 +67,12 @@ def public_modules() -> Iterator[None]:
             module = types.ModuleType(name)
             vars(module).update(content)
             patch.setitem(sys.modules, name, module)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def public_modules() -> Iterator[None]:
+    with modules():
         yield
 
 
