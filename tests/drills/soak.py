@@ -2,7 +2,7 @@
 
     python tests/drills/soak.py --rounds 50 --seed 0 --out FILE.json
 
-Each round sets parameters, runs `dvc repro` on the tiny graph (tests/tiny.py), mostly kills all of it with -9, TERM or
+Each round sets parameters, runs `dvc repro` on the graph of the other drills, mostly kills all of it with -9, TERM or
 Ctrl-C somewhere, and repeats the same command until it is through. Then: outs of the same parameters have the same
 hashes as ever; `.work` is within the rule of semireal.prune; no process of the round is left, so no port either; and
 this process has as many handles and threads as before. Prints a row per round; ends with 1 where any of that fails.
@@ -28,9 +28,10 @@ import yaml
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
 
+from drills import faults  # noqa: E402
 from semireal import prune  # noqa: E402 - where it lies is said above
 from semireal.files import PARTIAL, write_json  # noqa: E402
-from tiny import clone, environment, merge  # noqa: E402
+from tiny import environment, merge  # noqa: E402
 
 CHOICES: dict[str, dict[str, list[Any]]] = {
     "train": {"lr": [0.002, 0.0025, 0.003], "photo_ratio": [None, 0.5]},
@@ -218,7 +219,7 @@ def main() -> None:
     given = parser.parse_args()
     done: list[Round] = []
     with tempfile.TemporaryDirectory() as folder:
-        repo = clone(Path(folder).resolve() / "soak")
+        repo = faults.small_clone(Path(folder).resolve() / "soak")
         print("round  signal   after s  clean  seconds  trainings  .work MB  handles  threads  faults", flush=True)
         for one in soak(repo, given.rounds, given.seed):
             done.append(one)
