@@ -75,6 +75,11 @@ def test_full_profile_carries_the_settings_of_the_report(tmp_path: Path, charact
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
+        ("name", "../elf", "name: found '../elf', need letters"),
+        ("name", "", "name: found '', need letters"),
+        ("collection", "../../home/me", "collection: found '../../home/me', need KIND/NAME"),
+        ("collection", "web/..", "collection: found 'web/..', need KIND/NAME"),
+        ("collection", "/etc/x", "collection: found '/etc/x', need KIND/NAME"),
         ("train.epochz", 3, r"train\.epochz: unknown parameter; known here: epochs"),
         ("trian", {}, r"trian: unknown parameter"),
         ("train.epochs", 0, r"train\.epochs: found 0, need a whole number from 1 up"),

@@ -36,7 +36,7 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         _fail(str(error))
     except OSError as error:
-        told = _about(error)
+        told = about(error)
         if told is None:
             raise
         _fail(told)
@@ -62,7 +62,7 @@ def _fail(why: str) -> NoReturn:
     sys.exit(2)
 
 
-def _about(error: OSError) -> str | None:
+def about(error: OSError) -> str | None:
     """What to say about an error of the system that the user can mend; None for any other."""
     named = None if error.filename is None else Path(os.fsdecode(error.filename))
     if error.errno in NO_SPACE:

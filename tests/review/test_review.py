@@ -238,6 +238,20 @@ def test_the_token_is_not_in_what_the_browser_is_started_with(work_root: Path) -
         assert not page.exists()
 
 
+def test_decisions_that_cannot_be_written_are_told_and_not_taken(work_root: Path) -> None:
+    """Root may write everywhere, so the system's answer is put in its mouth."""
+    make_data(work_root, 2)
+    fault = "from semireal.curate import decisions\ndef refuse(path, data): raise PermissionError(13, 'x', str(path))"
+    with process(work_root, f"{fault}\ndecisions.write_atomic = refuse") as (port, running):
+        headers = {"Cookie": f"semireal-{port}={TOKENS[port]}"}
+        given = {"name": "geralt", "ids": ["00001-0"], "action": "keep"}
+        status, text, _ = ask(port, "POST", "/decide", given, headers)
+        assert status == 409
+        assert b"experiments/decisions: Permission denied. Let yourself read and write there" in text
+        running.terminate()
+        assert "Traceback" not in running.communicate(timeout=10)[1]
+
+
 def test_localhost_is_the_same(port: int) -> None:
     home = {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"}
     assert ask(port, "GET", "/", headers=home)[0] == 200

@@ -1,5 +1,6 @@
 """All of params.yaml, for who checks the whole; a stage takes its own sections (`semireal.params.load`)."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,11 @@ class Params:
     """stage report"""
 
     def __post_init__(self) -> None:
-        """Check what must go together; a section checks itself."""
+        """Check what must go together, and what becomes a path; a section checks itself."""
+        if not re.fullmatch(r"[\w-]+", self.name):
+            raise UserError(f"name: found {self.name[:80]!r}, need letters, digits, _ and -")
+        if not re.fullmatch(r"[\w-]+/[\w-]+", self.collection):
+            raise UserError(f"collection: found {self.collection[:80]!r}, need KIND/NAME of letters, digits, _ and -")
         if self.train.resolution > self.resize.size:
             need = f"at most resize.size = {self.resize.size}"
             raise UserError(f"train.resolution: found {self.train.resolution}, need {need}")

@@ -234,6 +234,11 @@ def _guard(port: int, token: str) -> Any:
             answer = web.Response(status=error.status, text=error.text)
         except UserError as error:
             answer = web.Response(status=409, text=str(error))
+        except OSError as error:
+            told = stage.about(error)
+            if told is None:
+                raise
+            answer = web.Response(status=409, text=told)
         answer.headers.update(HEADERS)
         return answer
 
