@@ -33,10 +33,13 @@ def make(folder: Path, texts: Callable[[str], str]) -> Path:
     rows, made = [], {}
     for n, payload in enumerate(PAYLOADS):
         text = texts(payload)
-        row: manifest.Row = {"id": f"{n:03}{text}", "source": f"{n:03}{text}", "domain": f"{n:03}{text}"}
+        # of what was kept no manifest with another id is read
+        row: manifest.Row = {"id": f"{n:03}" if n % 2 else f"{n:03}{text}"}
+        row |= {"source": f"{n:03}{text}", "domain": f"{n:03}{text}"}
         row |= {"title": text, "artist": text, "page_url": f"{'https://a.org/' * (n % 2)}{text}", "note": text}
         row |= {"cluster": row["id"], "survivor": row["id"], "rule": f"{n:03}{text}" if n % 3 else ""}
-        rows.append(manifest.kept(row, file=f"images/{n:03}{text}"))
+        kept = manifest.kept(row, file=f"images/{n:03}{text}")
+        rows.append(kept if n % 2 else manifest.rejected(row, f"{n:03}{text}"))
         if n % 2:
             made[row["id"]] = Decision("keep" if n % 4 == 1 else "reject", "", f"{n:03}{text}"[:200])
     (folder / "data/dataset").mkdir(parents=True)

@@ -43,7 +43,10 @@ SIZES = {"small": 256, "large": 1024}  # px, longer side
 ACTIONS = ("keep", "reject", "photo", "portrait", "clear")
 PAINTERS = 2  # each may hold a raw picture of MAX_PIXELS, 2 GB while it is read
 MOST_BYTES = 8 * 2**20  # of a request: all ids of some hundred thousand images
-ENTER = '<!doctype html><title>semireal</title><meta http-equiv="refresh" content="0; url=/">'
+ENTER = (
+    '<!doctype html><title>semireal</title><link rel="icon" href="/page.svg">'
+    '<meta http-equiv="refresh" content="0; url=/">'
+)
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
