@@ -115,7 +115,7 @@ def _check(table: pd.DataFrame, folder: Path) -> None:
         raise damaged(folder, f"image {number + 1} has {found}")
     _refuse(table, used & ~table["id"].map(_is_name), "id", "letters, digits, _, - and .", folder)
     _refuse(table, used & table["id"].where(used).duplicated(), "id", "another one for each image", folder)
-    _refuse(table, used & ~table["file"].map(_is_inside), "file", "a path inside of the folder", folder)
+    _refuse(table, used & ~table["file"].map(is_inside), "file", "a path inside of the folder", folder)
     for name in NUMBERS & set(table.columns):
         numbers = pd.to_numeric(table[name].where(table[name] != "", "nan"), errors="coerce").astype(float)
         _refuse(table, (table[name] != "") & ~numbers.abs().lt(math.inf), name, "a number", folder)
@@ -139,7 +139,8 @@ def _is_name(given: str) -> bool:
     return re.fullmatch(r"[\w-][\w.-]*", given) is not None
 
 
-def _is_inside(given: str) -> bool:
+def is_inside(given: str) -> bool:
+    """Whether the name of a file, which others may have written, leads to nothing outside of the folder."""
     path = PurePosixPath(given)
     return not path.is_absolute() and ".." not in path.parts and "\0" not in given
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import refusing
 from semireal.errors import UserError
 from semireal.params.sample import Sample
 from semireal.pipeline import export
@@ -105,16 +106,7 @@ def with_info(content: bytes, info: Any) -> bytes:
 
 
 def refuse(read: Callable[[Path], Any], path: Path, message: str = ".") -> None:
-    """A reader refuses a file in one line that names it."""
-    with pytest.raises(UserError, match=message) as error:
-        read(path)
-    check_line(path, str(error.value))
-
-
-def check_line(path: Path, line: str) -> None:
-    assert line.startswith(f"{path}: ")
-    assert line.isprintable()
-    assert len(line) < len(str(path)) + MOST
+    refusing.refuse(read, path, message, MOST)
 
 
 def sampled(path: Path) -> None:
@@ -555,7 +547,7 @@ def outcome(path: Path, content: bytes, readers: Collection[Callable[[Path], Any
         try:
             read(path)
         except UserError as error:
-            check_line(path, str(error))
+            refusing.check_line(path, str(error), MOST)
         path.write_bytes(content)
 
 

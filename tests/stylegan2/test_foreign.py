@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import refusing
 from semireal.errors import UserError
 from semireal.stylegan2 import Config, Networks, convert, foreign, load_generator, networks, unpickle
 from semireal.stylegan2.foreign import read_pickle
@@ -209,15 +210,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 def refuse(path: Path, message: str) -> None:
-    with pytest.raises(UserError, match=message) as error:
-        read_pickle(path)
-    check_line(path, str(error.value))
-
-
-def check_line(path: Path, line: str) -> None:
-    assert line.startswith(f"{path}: ")
-    assert line.isprintable()
-    assert len(line) < len(str(path)) + 500
+    refusing.refuse(read_pickle, path, message)
 
 
 def equal(found: Networks, G: nn.Module, D: nn.Module | None) -> bool:
@@ -488,7 +481,7 @@ def outcome(path: Path, content: bytes, marker: Path) -> None:
     try:
         found = read_pickle(path)
     except UserError as error:
-        check_line(path, str(error))
+        refusing.check_line(path, str(error))
     else:
         assert all(tensor.isfinite().all() for tensor in found.generator.values())
     assert not marker.exists()
@@ -927,7 +920,7 @@ def test_bad_targets(write: Callable[..., Path], tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=message) as error:
             convert.convert(source, tmp_path / target)
-        check_line(tmp_path / target, str(error.value))
+        refusing.check_line(tmp_path / target, str(error.value))
     with pytest.raises(UserError, match="no such file"):
         convert.convert(tmp_path / "none.pkl", tmp_path / "out.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.safetensors", "network.pkl"]

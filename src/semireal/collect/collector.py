@@ -84,11 +84,7 @@ class Collector:
     def _look(self) -> None:
         """Take in what is in the folder, and what is left to do."""
         journal, respect = self.journal, self.order.respect
-        found = list(self.order.folder.iterdir())
-        here = {path.name: path for path in found if not path.name.endswith(download.NOT_WHOLE)}
-        names = {path.stem for path in here.values()}
-        for name in {path.name.partition(".")[0] for path in found if path.name not in here} & names:
-            download.forget(self.order.folder / f"{name}{download.PARTIAL}")  # killed when the file was whole
+        here = download.whole_files(self.order.folder)
         for known in journal.entries.values():
             if not respect:
                 journal.count += known.listed and known.refused

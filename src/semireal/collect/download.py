@@ -240,6 +240,16 @@ def forget(part: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def whole_files(folder: Path) -> dict[str, Path]:
+    """The files of a folder that are whole, by name. What a killed run left beside one of them is removed."""
+    found = list(folder.iterdir())
+    whole = {path.name: path for path in found if not path.name.endswith(NOT_WHOLE)}
+    names = {path.stem for path in whole.values()}
+    for name in {path.name.partition(".")[0] for path in found if path.name not in whole} & names:
+        forget(folder / f"{name}{PARTIAL}")
+    return whole
+
+
 def _notes(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 

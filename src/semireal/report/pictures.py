@@ -2,12 +2,11 @@
 
 import base64
 import io
-from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import Image
 
-from semireal import images, paths
+from semireal import images, manifest, paths
 from semireal.report.experiment import Experiment
 
 WIDEST = 1536  # px; a grid of 512 px samples would be 4096 px and many megabytes
@@ -38,15 +37,9 @@ def training(experiment: Experiment) -> list[tuple[str, int, str]]:
 
 
 def _sheet(experiment: Experiment, files: list[str]) -> str:
-    read = [experiment.files.read(paths.DATASET / file) for file in files if _inside(file)]
+    read = [experiment.files.read(paths.DATASET / file) for file in files if manifest.is_inside(file)]
     tiles = [images.resize(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), TILE) for data in read if data]
     return _address(Image.fromarray(images.grid(np.stack(tiles), COLUMNS))) if tiles else ""
-
-
-def _inside(file: str) -> bool:
-    """Whether a name is that of a file of the dataset: others may have written it, and others get the page."""
-    name = PurePosixPath(file)
-    return not name.is_absolute() and ".." not in name.parts
 
 
 def _address(img: Image.Image) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from semireal import manifest, params, paths
@@ -97,10 +97,10 @@ def _rows(folder: Path) -> list[Row]:
 
 def _file(folder: Path, row: Row) -> Path | None:
     """The file of a row, if it is there and in the folder: a manifest that came with a pull is not to be trusted."""
-    name = PurePosixPath(row["file"])
-    if not row["file"] or name.is_absolute() or ".." in name.parts:
+    if not row["file"] or not manifest.is_inside(row["file"]):
         return None
+    path = folder / row["file"]
     try:
-        return folder / name if (folder / name).is_file() else None
+        return path if path.is_file() else None
     except OSError:  # a name that no file can have
         return None
