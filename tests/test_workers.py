@@ -58,3 +58,15 @@ def test_results_do_not_pile_up() -> None:
     next(results)
     time.sleep(0.2)
     assert len(begun) <= workers.AHEAD * cpu_count() + 1
+
+
+def test_what_has_not_begun_is_left_when_the_end_comes() -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.1)
+
+    for _ in workers.each(work, range(100), "x"):
+        break
+    assert len(begun) <= 1 + 2 * cpu_count() < workers.AHEAD * cpu_count() + cpu_count()

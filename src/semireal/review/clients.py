@@ -26,12 +26,6 @@ def accept(request: web.Request) -> None:
     request.app[KNOWN].add(request.protocol)
 
 
-async def unbuffered(request: web.Request, _: web.StreamResponse) -> None:
-    """Let no answer wait in this process once it counts as given: a client that reads nothing would stay unseen."""
-    if request.transport is not None:
-        request.transport.set_write_buffer_limits(0)
-
-
 async def body(request: web.Request) -> bytes:
     """The body of a request; raises HTTPRequestTimeout, HTTPRequestEntityTooLarge."""
     try:

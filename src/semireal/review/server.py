@@ -179,7 +179,6 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
 
     app = web.Application(middlewares=[_guard(port, token)], client_max_size=MOST_BYTES)
     app[clients.KNOWN] = set()
-    app.on_response_prepare.append(clients.unbuffered)
     for url, (name, kind) in PAGE.items():
         app.router.add_get(url, _page(name, kind))
     app.router.add_get("/images", load)
