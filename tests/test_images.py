@@ -1,3 +1,4 @@
+import ast
 import base64
 import io
 import os
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from conftest import texture
-from semireal import formats, images, tensors, workers
+from semireal import code, formats, images, tensors, workers
 from semireal.collect.gallery import faces as gallery
 
 
@@ -215,6 +216,18 @@ def test_a_picture_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with suppress(Exception):
         Image.open(io.BytesIO(path.read_bytes()[1:])).load()
     assert started.exists()  # it would have been
+
+
+def test_whoever_opens_a_picture_says_which_formats() -> None:
+    calls = [
+        (path.name, call)
+        for path in code.SRC.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("Image.open", "Pillow.open", "PIL.Image.open")
+    ]
+    assert len(calls) >= 4  # and none is missed by another name
+    for name, call in calls:
+        assert "formats" in [word.arg for word in call.keywords], f"{name}: {ast.unparse(call)}"
 
 
 def test_formats_that_nobody_wants_are_not_opened(tmp_path: Path) -> None:

@@ -59,18 +59,25 @@ def load_rgb(path: Path) -> Pixels:
 def unpacked(path: Path) -> Iterator[Pixels]:
     """What load_rgb gives, for the length of a `with` block: there is only one large picture at a time in any."""
     with contextlib.ExitStack() as alone:
-        data = _bytes_of(path, alone)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF or palettes; the result decides
-            with _opened(data) as img:
-                pixels = max(img.width * img.height, limits.padded_pixels(data))
-                if pixels > MAX_PIXELS:
-                    raise ImageError(TOO_LARGE)
-                if pixels > limits.LARGE:
-                    alone.enter_context(_alone)
-                found = _unpack(img, data)
-        del img, data  # they take more memory than the result
-        yield found
+        yield _decoded(_bytes_of(path, alone), alone)
+
+
+def decode(data: bytes) -> Pixels:
+    """The same of the content of a file."""
+    with contextlib.ExitStack() as alone:
+        return _decoded(data, alone)
+
+
+def _decoded(data: bytes, alone: contextlib.ExitStack) -> Pixels:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd EXIF or palettes; the result decides
+        with _opened(data) as img:
+            pixels = max(img.width * img.height, limits.padded_pixels(data))
+            if pixels > MAX_PIXELS:
+                raise ImageError(TOO_LARGE)
+            if pixels > limits.LARGE:
+                alone.enter_context(_alone)
+            return _unpack(img, data)
 
 
 def problem(path: Path) -> str:

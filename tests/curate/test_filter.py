@@ -312,6 +312,6 @@ def test_drawings_that_pass_a_detector_are_told_apart(kind: Kind, reason: str) -
     for character in CHARACTERS:
         chosen = [post for post in posts(character) if post.kind == kind and post.encoding == "jpeg"]
         for post in chosen[:3]:
-            img = style_training.finished(style_training.middle(style_training.decoded(render(post))))
+            img = style_training.finished(style_training.middle(images.decode(render(post))))
             row = {"crop_side": 512, "bytes": 50_000, "domain": post.style}
             assert verdict(row | measures(img, row, classifier), given) == reason, post.id

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from selenium import webdriver
 
 import payloads
@@ -381,6 +382,17 @@ def test_no_picture_from_outside_gets_into_the_page(tmp_path: Path, name: str) -
     manifest.write(folder / "data/dataset", [row | {"file": name.format(root=folder)} for row in rows])
     after = page_of(tmp_path, workspace(folder))
     assert after.count("<img") == 5
+
+
+@pytest.mark.parametrize("name", ["results/samples/grid.png", "data/dataset/{file}"])
+def test_a_program_in_the_place_of_a_picture_is_not_started(tmp_path: Path, name: str) -> None:
+    """Pillow would start Ghostscript for PostScript."""
+    folder = make(tmp_path / "a", "elf")
+    path = folder / name.format(file=manifest.read_kept(folder / "data/dataset")[0]["file"])
+    assert path.is_file()
+    Image.fromarray(texture(9)).save(path, "EPS")
+    with pytest.raises(UserError, match=rf"{path.relative_to(folder)}: format not supported: PostScript"):
+        page_of(tmp_path, workspace(folder))
 
 
 def test_the_page_may_load_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ training alone.
 """
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.numpy import save_file
 from scipy.optimize import minimize
 
@@ -114,7 +112,7 @@ def drawn(seed: int = GALLERY_SEED) -> list[Example]:
                 continue
             left[post.style, post.kind] -= 1
             label = {"sketch": 2, "anime": 3}.get(post.kind, STYLES.index(post.style))
-            img = decoded(render(post))
+            img = images.decode(render(post))
             group = f"gallery {seed} {character}"
             found.append(Example(_head(img, _face(detector, img)), label, group, "gallery", f"{group} {post.id}"))
     return found
@@ -141,14 +139,9 @@ def middle(img: Pixels) -> Pixels:
     return img[y : y + side, x : x + side]
 
 
-def decoded(data: bytes) -> Pixels:
-    """An ordinary picture in memory as RGB; images.load_rgb is for everything else."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
-
 def finished(img: Pixels) -> Pixels:
     """What the stage resize makes of a crop."""
-    return decoded(images.encode_jpeg(images.resize(img, SIZE), QUALITY))
+    return images.decode(images.encode_jpeg(images.resize(img, SIZE), QUALITY))
 
 
 # --- variations --------------------------------------------------------------------------------------------
@@ -171,7 +164,7 @@ def varied(img: Pixels, rng: Rng) -> Pixels:
     if smaller < cut:
         img = images.resize(img, smaller)
     if rng.random() < 0.7:
-        img = decoded(images.encode_jpeg(img, int(rng.integers(40, 98))))
+        img = images.decode(images.encode_jpeg(img, int(rng.integers(40, 98))))
     light = (img / 255) ** rng.uniform(0.8, 1.25) * rng.uniform(0.9, 1.1) * rng.uniform(0.92, 1.07, 3)
     img = _pixels(255 * light)
     return np.ascontiguousarray(img[:, ::-1]) if rng.random() < 0.5 else img

@@ -2,11 +2,14 @@
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from semireal import images, manifest, paths
+from semireal.errors import UserError
+from semireal.images import Pixels
 from semireal.report.experiment import Experiment
 
 WIDEST = 1536  # px; a grid of 512 px samples would be 4096 px and many megabytes
@@ -16,10 +19,10 @@ TILE, COLUMNS = 96, 8  # px, of the contact sheets of the training images
 
 def embedded(experiment: Experiment, path: str) -> str:
     """A picture of the results as an address that holds it; empty if there is none."""
-    data = experiment.files.read(path)
-    if data is None:
+    found = _read(experiment, Path(path))
+    if found is None:
         return ""
-    img = Image.open(io.BytesIO(data)).convert("RGB")
+    img = Image.fromarray(found)
     img.thumbnail((WIDEST, WIDEST))
     return _address(img)
 
@@ -37,9 +40,18 @@ def training(experiment: Experiment) -> list[tuple[str, int, str]]:
 
 
 def _sheet(experiment: Experiment, files: list[str]) -> str:
-    read = [experiment.files.read(paths.DATASET / file) for file in files if manifest.is_inside(file)]
-    tiles = [images.resize(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), TILE) for data in read if data]
+    read = [_read(experiment, paths.DATASET / file) for file in files if manifest.is_inside(file)]
+    tiles = [images.resize(img, TILE) for img in read if img is not None]
     return _address(Image.fromarray(images.grid(np.stack(tiles), COLUMNS))) if tiles else ""
+
+
+def _read(experiment: Experiment, path: Path) -> Pixels | None:
+    """A picture of an experiment, which may be of others; None where it is not there, UserError where it is none."""
+    data = experiment.files.read(path)
+    try:
+        return images.decode(data) if data else None
+    except images.ImageError as error:
+        raise UserError(f"{path}: {error}. Make it anew: dvc repro") from None
 
 
 def _address(img: Image.Image) -> str:

@@ -44,7 +44,7 @@ def _start_worker() -> None:
 def _size(data: bytes) -> tuple[int, int]:
     """Width and height a file claims; of what is no picture, what the site believes it to be."""
     try:
-        with Pillow.open(io.BytesIO(data)) as picture:
+        with Pillow.open(io.BytesIO(data), formats=["JPEG", "PNG", "WEBP", "GIF"]) as picture:
             return picture.size
     except UnidentifiedImageError:
         return 720, 960
