@@ -47,6 +47,7 @@ git:
 	  echo "  git init && git add -A && git commit -m 'semireal, unpacked'"; exit 2; }
 
 repro: git .venv  ## run the whole graph on the embedded demo, offline, and print what came out
+	@python -m semireal mend
 	dvc repro
 	dvc metrics show results/metrics.json
 	@echo 'Open results/report.html in a browser to see it all.'

@@ -352,6 +352,17 @@ def credits(dataset: Path | None, out: Path | None) -> None:
     attributions.run(dataset, out)
 
 
+@command("mend")
+def mend() -> None:
+    """Remove a dvc.lock that DVC was killed while writing.
+
+    `dvc repro` then goes on: what has been made comes out of its cache.
+    """
+    from semireal.pipeline import mend
+
+    click.echo(mend.run(Path()))
+
+
 @command("check")
 def check() -> None:
     """Check all parameters, here and in experiments/.
