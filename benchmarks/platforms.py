@@ -18,7 +18,10 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 MACHINES = {"x86-64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 FROM_SOURCE = "antlr4-python3-runtime"  # needed by Hydra; pure Python without a wheel
 NEEDED = ("requirements.txt",)
-ALL = ("requirements.txt", *(f"requirements-{extra}.txt" for extra in ("remotes", "export", "animeface", "dev")))
+ALL = (
+    "requirements.txt",
+    *(f"requirements-{extra}.txt" for extra in ("remotes", "export", "animeface", "cluster", "dev")),
+)
 
 
 def resolve(python: str, machine: str, files: Sequence[Path]) -> tuple[bool, str]:

@@ -20,8 +20,10 @@ def main() -> None:
     """data/raw/<collection>, less what is taken down -> data/crops."""
     given = params.load(Given)
     taken_down = takedowns.read(takedowns.FILE)
+    stage.may_write(paths.CROPS)
+    looked = crop.look(paths.RAW / given.collection, given.crop, taken_down)
     with stage.output(paths.CROPS) as out:
-        crop.run(paths.RAW / given.collection, out, given.crop, taken_down)
+        crop.write(out, looked, given.crop)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from semireal import params, paths, stage
-from semireal.curate import decisions
-from semireal.curate.filter import run
+from semireal.curate import decisions, filter
 from semireal.params.filter import Filter
 
 
@@ -20,8 +19,10 @@ def main() -> None:
     """data/resized and the decisions of a person -> data/filtered."""
     given = params.load(Given)
     decided = decisions.read(decisions.file_of(given.name))
+    stage.may_write(paths.FILTERED)
+    looked = filter.look(paths.RESIZED)
     with stage.output(paths.FILTERED) as out:
-        run(paths.RESIZED, out, given.filter, decided)
+        filter.write(paths.RESIZED, out, looked, given.filter, decided)
 
 
 if __name__ == "__main__":

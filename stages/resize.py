@@ -16,8 +16,10 @@ class Given:
 
 def main() -> None:
     """data/crops -> data/resized."""
+    stage.may_write(paths.RESIZED)
+    looked = resize.look(paths.CROPS, params.load(Given).resize)
     with stage.output(paths.RESIZED) as out:
-        resize.run(paths.CROPS, out, params.load(Given).resize)
+        resize.write(out, looked)
 
 
 if __name__ == "__main__":

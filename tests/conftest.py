@@ -93,6 +93,13 @@ def work_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def _nothing_seen_before(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where stages are called, what they find out about images is kept in a `.work` that no other test has."""
+    if request.path.parent.name in ("curate", "faces", "collect", "training"):
+        monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny repository with the results of `dvc repro`, committed, and of a sweep over the characters.

@@ -24,12 +24,11 @@ GROUND = [
         "colours",
         "images",
         "tensors",
-        "workers",
         "code",
         "watch",
         "prune",
     ),
-    *("stage", "machine", "manifest", "milder", "figures", "params"),
+    *("stage", "machine", "workers", "measured", "manifest", "milder", "figures", "params"),
 ]
 ROOMS = [
     *("vision", "collect", "faces", "curate", "stylegan2", "metrics", "training", "evaluation", "report", "review"),

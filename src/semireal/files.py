@@ -63,6 +63,20 @@ def write_atomic(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that nobody reads before it is whole; what has its name may be a link, and is not written into."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file, which nobody may write into, a second name; on another disk, or one without links, a copy."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON with sorted keys, for DVC metrics and for people."""
     write_atomic(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())

@@ -5,6 +5,7 @@ An image is HWC uint8 RGB here, and everywhere outside of the networks (see semi
 
 import contextlib
 import io
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
@@ -37,7 +39,15 @@ _TURNS = dict(
         start=2,
     )
 )  # by the number in EXIF
-_alone = threading.RLock()  # held while a large picture is unpacked and used
+# both are held while a large picture is unpacked and used: by one thread, and by one process of the user
+_thread = threading.RLock()
+_process = FileLock(Path(os.environ.get("TMPDIR", "/tmp"), f"semireal-{os.getuid()}.lock"))
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    with _thread, _process:
+        yield
 
 
 class ImageError(ValueError):
@@ -76,7 +86,7 @@ def _decoded(data: bytes, alone: contextlib.ExitStack) -> Pixels:
             if pixels > MAX_PIXELS:
                 raise ImageError(TOO_LARGE)
             if pixels > limits.LARGE:
-                alone.enter_context(_alone)
+                alone.enter_context(_alone())
             return _unpack(img, data)
 
 
@@ -100,7 +110,7 @@ def _bytes_of(path: Path, alone: contextlib.ExitStack) -> bytes:
         if size > limits.BYTES:
             raise ImageError(TOO_LONG)
         if size > limits.LARGE:
-            alone.enter_context(_alone)
+            alone.enter_context(_alone())
         return path.read_bytes()
     except OSError as error:
         raise ImageError(UNREADABLE) from error

@@ -7,6 +7,7 @@ the file machine.yaml at the root of the repository, which git and DVC ignore; t
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ class Machine:
     """images that a process works on at once, to save memory; null = its whole share of the batch"""
     compile: bool = param()
     """torch.compile where no second derivative is needed"""
+    workers: int | None = param(low=1)
+    """processes that work on images before the training; null = one for each core, 1 = in the stage itself,
+    which then ends with an image that ends its program"""
+    scheduler: str | None = param()
+    """address of a Dask scheduler whose workers do that instead, e.g. tcp://10.0.0.1:8786"""
+    part: str | None = param()
+    """the part of the images that this machine is to work on alone, e.g. 3/16 of the third of sixteen machines"""
 
     def kind(self) -> str:
         """The kind of device that `device` means here, cpu or cuda; UserError where there is none."""
@@ -42,6 +50,14 @@ class Machine:
         if self.device == "cuda" and not cuda:
             raise UserError(f"{_named('device')}: found cuda, but there is no usable GPU here. Set it to auto or cpu")
         return "cuda" if cuda and self.device != "cpu" else "cpu"
+
+    def parts(self) -> tuple[int, int]:
+        """The number of the part and of how many, of `part`; UserError where it is none."""
+        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", str(self.part))
+        number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not 1 <= number <= count:
+            raise UserError(f"{_named('part')}: found {self.part}, need 1/16 to 16/16, say, or null")
+        return number, count
 
     def check(self, batch: int, group: int) -> None:
         """Raise UserError where there is no such device, or where a batch cannot be worked on like that.
@@ -59,7 +75,7 @@ class Machine:
             raise UserError(f"{_named('micro_batch')}: found {self.micro_batch}, need null or a multiple of {group}")
 
 
-DEFAULT = Machine(device="auto", processes=1, micro_batch=None, compile=False)
+DEFAULT = Machine(device="auto", processes=1, micro_batch=None, compile=False, workers=None, scheduler=None, part=None)
 
 
 def load() -> Machine:

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT, texture
-from semireal import images, manifest
+from semireal import images, manifest, workers
 from semireal.classifiers import style as style_training
 from semireal.collect.gallery.catalogue import Kind, Post, posts, render, truth
 from semireal.collect.gallery.faces import CHARACTERS, draw
-from semireal.curate import decisions, dedupe, resize, style
+from semireal.curate import decisions, dedupe, filter, resize, style
 from semireal.curate.decisions import Decision
 from semireal.curate.filter import measures, verdict
 from semireal.curate.filter import run as run_filter
@@ -107,14 +107,18 @@ def test_blur_lowers_sharpness_and_size_does_not_matter_much() -> None:
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, by_brightness: dict[int, float]) -> None:
-    """Replace the classifier: the probability of a photo is looked up by the grey of the picture, else 0.6."""
+    """Replace the classifier: the probability of a photo is looked up by the grey of the picture, else 0.6.
+
+    For that, images are worked on in this process.
+    """
 
     class Fake:
         def __call__(self, img: Pixels) -> dict[str, float]:
             photo = by_brightness.get(round(float(img.mean()), -1), 0.6)  # type: ignore[call-overload]
             return {"photo": photo, "portrait": 1 - photo, "line_art": 0.0, "anime": 0.0}
 
-    monkeypatch.setattr(style, "Classifier", Fake)
+    monkeypatch.setattr(filter, "_classifiers", workers.Pool(Fake))
+    monkeypatch.setenv("SEMIREAL_WORKERS", "1")
 
 
 OFF = dataclasses.replace(PARAMS, min_bytes=0, min_side=1, min_sharpness=0, min_detail=None, min_agreement=None)

@@ -136,7 +136,13 @@ def ended(running: subprocess.Popen[bytes], timeout: float | None = None) -> int
 def through(repo: Path) -> list[str]:
     """Repeat the command, as `make repro` has it, until it is through; what it said last where it never is."""
     for _ in range(TRIES):
-        subprocess.run([sys.executable, "-m", "semireal", "mend"], cwd=repo, env=environment(), check=True)
+        subprocess.run(
+            [sys.executable, "-m", "semireal", "mend"],
+            cwd=repo,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
         with tempfile.TemporaryFile() as log:
             if ended(start(repo, log.fileno())) == 0:
                 return []

@@ -76,7 +76,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def cropped(picture: Path, detector: Any, params: Crop) -> list[manifest.Row]:
-    return crop.crop_image(picture, ROW, detector, upright.Upright(), params, picture.parent)
+    return crop.crop_image(picture, ROW, detector, upright.Upright(), params, picture.with_name("head"))
 
 
 def test_crop_is_the_square_of_the_picture(picture: Path) -> None:

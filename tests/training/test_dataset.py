@@ -67,7 +67,7 @@ def test_eyes_are_where_the_crop_stage_put_them(shared: Path, tmp_path: Path, ge
         img = np.ascontiguousarray(images.cut(images.load_rgb(path), (300, 300), 700, 20.0, 0))
         images.save_png(tmp_path / f"{n}.png", img)
         for row in crop.crop_image(
-            tmp_path / f"{n}.png", {"id": str(n)}, detector, upright.Upright(), settings, tmp_path
+            tmp_path / f"{n}.png", {"id": str(n)}, detector, upright.Upright(), settings, tmp_path / "head"
         ):
             if row["status"] != "kept":
                 continue

@@ -1,18 +1,19 @@
 """filter: leave out what is too poor, of another style or not wanted, and tell photos from portraits."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from semireal import images, manifest, milder, stage, workers
+from semireal import images, manifest, measured, milder, stage, workers
 from semireal.collect.source import AUTO
 from semireal.curate import decisions, quality, style
 from semireal.curate.decisions import Decision
 from semireal.images import Pixels
 from semireal.manifest import Row
+from semireal.measured import Image, Job
 from semireal.params.filter import Filter
 
 # the next value that one would try of each threshold, in shares of it
@@ -26,24 +27,49 @@ MILDER = dict.fromkeys(("min_bytes", "min_side", "min_detail", "min_agreement"),
 }
 
 
+# what the measures of an image depend on, beside its pixels
+GIVEN = ("domain", "crop_side", "landmarks", "turned")
+_classifiers = workers.Pool(style.Classifier)  # one for each thread
+
+
 def run(resized: Path, out: Path, params: Filter, decided: Mapping[str, Decision] | None = None) -> None:
     """Read `resized`, copy what passes to `out`, with manifest and report.
 
     decided: what a person decided, by id; it wins over the rules.
     """
-    decided = decided or {}
+    write(resized, out, look(resized), params, decided or {})
+
+
+def look(resized: Path) -> list[Row]:
+    """The rows of the images with their measures, which no parameter changes."""
+    rows = manifest.read_kept(resized, "domain", "source", "crop_side", "bytes")
+    asked = [Image(resized / row["file"], {name: row.get(name) for name in GIVEN}) for row in rows]
+    found = measured.each(Job("filter", __name__, None, measured_image), asked)
+    return [
+        manifest.rejected(row, measured.DIED, rule=measured.DIED) if one is None else row | one.value
+        for row, one in zip(rows, found, strict=True)
+    ]
+
+
+def measured_image(path: Path, given: Row, _: Path) -> tuple[Row, Sequence[Path]]:
+    """The measures of an image; see semireal.measured.Job.work."""
+    with _classifiers.borrowed() as classifier:
+        return measures(images.load_rgb(path), given, classifier), ()
+
+
+def write(resized: Path, out: Path, looked: Sequence[Row], params: Filter, decided: Mapping[str, Decision]) -> None:
+    """Copy what passes, with manifest and report."""
     (out / "images").mkdir()
-    classifiers = workers.Pool(style.Classifier)
 
     def one(row: Row) -> Row:
-        with classifiers.borrowed() as classifier:
-            row = row | measures(images.load_rgb(resized / row["file"]), row, classifier)
+        if row["status"] == manifest.REJECTED:
+            return row
         done = decisions.apply(row, verdict(row, params), decided.get(row["id"], decisions.NONE))
         if done["file"]:
             shutil.copyfile(resized / row["file"], out / row["file"])
         return done
 
-    rows = list(workers.each(one, manifest.read_kept(resized, "domain", "source", "crop_side", "bytes"), "filter"))
+    rows = [one(row) for row in looked]
     by_hand = decisions.summary(rows, decided)
     if by_hand["unknown"]:
         stage.say(f"filter: {by_hand['unknown']} of {len(decided)} decisions are about images that are not here")
@@ -82,6 +108,8 @@ def verdict(row: Row, params: Filter) -> str:
 
     What makes the other measures unreliable comes first; the size of the file, which says least, comes last.
     """
+    if "p_photo" not in row:
+        return str(row["reason"])
     checks = (
         ("source too small", _below(row["crop_side"], params.min_side)),
         ("blurred", _below(row["sharpness"], params.min_sharpness)),

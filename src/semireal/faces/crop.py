@@ -1,19 +1,21 @@
 """crop: find the faces of the raw images and cut out square heads."""
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semireal import images, manifest, milder, workers
+from semireal import files, images, manifest, measured, milder, workers
 from semireal.collect import takedowns
 from semireal.collect.takedowns import Takedowns
 from semireal.faces import blocks, detect, frame, upright
 from semireal.images import Pixels
 from semireal.manifest import Row
+from semireal.measured import Found, Image, Job
 from semireal.params.crop import Crop
 
 BLUR = 0.02  # standard deviation of the blur outside of the image, in sides of the square
@@ -28,42 +30,94 @@ def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NO
 
     An image that is taken down is rejected unseen, so that the list also counts for collections made before.
     """
+    write(out, look(raw, params, taken_down), params)
+
+
+def look(raw: Path, params: Crop, taken_down: Takedowns = takedowns.NOTHING) -> list[list[Row]]:
+    """Of each raw image a row per face, kept, or one that says why there is none.
+
+    `file` is where the cut head lies, which stage crop then gives its name.
+    """
+    rows = manifest.read_kept(raw, "domain", "source")
+    seen = [row for row in rows if not taken_down.matches(row)]
+    # the rest of the parameters decides about what has been found
+    deciding = replace(params, min_edge=None, max_outside=None)
+    job = Job("crop", __name__, deciding, partial(heads, deciding))
+    names = [params.detector_photo if row["domain"] == "photo" else params.detector_portrait for row in seen]
+    asked = [Image(raw / row["file"], name) for row, name in zip(seen, names, strict=True)]
+    found = {row["id"]: one for row, one in zip(seen, measured.each(job, asked), strict=True)}
+    looked = []
+    for row in rows:
+        if row["id"] not in found:
+            looked.append([manifest.rejected(row, takedowns.REASON, image_id=row["id"])])
+        else:
+            looked.append(_rows(row, found[row["id"]]))
+    return looked
+
+
+def _rows(row: Row, found: Found | None) -> list[Row]:
+    if found is None:
+        return [manifest.rejected(row, measured.DIED, image_id=row["id"])]
+    paths = {"": ""} | found.paths()
+    return [
+        row | head | {"id": row["id"] + head["id"], "image_id": row["id"], "file": paths[head["file"]]}
+        for head in found.value
+    ]
+
+
+def heads(params: Crop, path: Path, detector: str, stem: Path) -> tuple[list[Row], list[Path]]:
+    """Write <stem>-<n>.png for each face; gives the columns that stage crop adds. See semireal.measured.Job.work."""
+    with _detectors(detector, params).borrowed() as found, _ups.borrowed() as up:
+        rows = crop_image(path, {"id": "", "detector": detector}, found, up, params, stem)
+    return rows, [stem.with_name(row["file"]) for row in rows if row["file"]]
+
+
+def write(out: Path, looked: Sequence[Sequence[Row]], params: Crop) -> None:
+    """Write the heads that pass, manifest and report."""
     (out / "images").mkdir()
-    names = {params.detector_photo, params.detector_portrait}
-    detectors = {name: workers.Pool(partial(_detector, name, params)) for name in names}
-    ups = workers.Pool(upright.Upright)
-
-    def one(row: Row) -> list[Row]:
-        if taken_down.matches(row):
-            return [manifest.rejected(row, takedowns.REASON, image_id=row["id"])]
-        name = params.detector_photo if row["domain"] == "photo" else params.detector_portrait
-        with detectors[name].borrowed() as detector, ups.borrowed() as up:
-            return crop_image(raw / row["file"], row | {"detector": name}, detector, up, params, out)
-
-    rows = [row for found in workers.each(one, manifest.read_kept(raw, "domain", "source"), "crop") for row in found]
+    rows = [_decided(row, params, out) for found in looked for row in found]
     hint = "Lower crop.score or crop.min_face, or look at the source. Formats that are not supported: convert them"
     back = milder.brings_back(rows, params, MILDER, verdict)
     milder.say("crop", back, params)
     manifest.save(out, rows, "crop", hint, milder=back)
 
 
-def _detector(name: str, params: Crop) -> detect.Detector:
-    return detect.make(name, params.score, params.detect_size, params.min_face, params.faces == "all")
+@cache
+def _detectors(name: str, params: Crop) -> workers.Pool[detect.Detector]:
+    """One for each thread, and never one for more: they are not made for that."""
+    make = partial(detect.make, name, params.score, params.detect_size, params.min_face, params.faces == "all")
+    return workers.Pool(make)
+
+
+_ups = workers.Pool(upright.Upright)
+
+
+def _decided(row: Row, params: Crop, out: Path) -> Row:
+    """The row of a face that passes, which is written to `out`, or why it does not."""
+    reason = row["reason"] or verdict(row, params)
+    if reason:
+        return manifest.rejected(row, reason)
+    file = f"images/{row['id']}.png"
+    files.link(row["file"], out / file)
+    return row | {"file": file}
 
 
 def crop_image(
-    path: Path, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, out: Path
+    path: Path, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, stem: Path
 ) -> list[Row]:
-    """Crop one image; returns a row per face, or one row that says why there is none."""
+    """Crop one image; returns a row per face, or one row that says why there is none.
+
+    The heads are written to <stem>-<n>.png; `file` is the name.
+    """
     try:
         with images.unpacked(path) as img:
-            return _crop_faces(img, row, detector, up, params, out)
+            return _crop_faces(img, row, detector, up, params, stem)
     except images.ImageError as error:
         return [manifest.rejected(row, str(error), image_id=row["id"])]
 
 
 def _crop_faces(
-    img: Pixels, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, out: Path
+    img: Pixels, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, stem: Path
 ) -> list[Row]:
     row = row | {"image_id": row["id"], "raw_width": img.shape[1], "raw_height": img.shape[0]}
     left, top, right, bottom = frame.inside(img)
@@ -80,7 +134,15 @@ def _crop_faces(
         if turned is None:
             rows.append(manifest.rejected(about, "not clear which way up"))
         else:
-            rows.append(_crop_face(_View(part, (left, top), turned.quarters), turned.face, about, params, out))
+            rows.append(
+                _crop_face(
+                    _View(part, (left, top), turned.quarters),
+                    turned.face,
+                    about,
+                    params,
+                    stem.with_name(f"{stem.name}-{n}.png"),
+                )
+            )
     return rows
 
 
@@ -110,7 +172,7 @@ class _View:
         return np.asarray(upright.turned_points(points, self.size, -self.quarters) + np.array(self.offset))
 
 
-def _crop_face(view: _View, face: detect.Face, row: Row, params: Crop, out: Path) -> Row:
+def _crop_face(view: _View, face: detect.Face, row: Row, params: Crop, file: Path) -> Row:
     turned = aligned(face, params.scale) if params.geometry == "aligned" else None
     wanted = turned or _around(face.box, params.margin, params.lift)
     left, top, side = square(face.box, params.margin, params.lift, view.size)
@@ -131,11 +193,10 @@ def _crop_face(view: _View, face: detect.Face, row: Row, params: Crop, out: Path
     reason = verdict(row, params)
     if reason:
         return manifest.rejected(row, reason)
-    file = f"images/{row['id']}.png"
     upright_img = view.img
     plain = np.ascontiguousarray(upright_img[top : top + side, left : left + side])
-    images.save_png(out / file, cut_padded(np.ascontiguousarray(upright_img), turned) if turned else plain)
-    return manifest.kept(row, file=file, blocks=round(blocks.share(plain), 3))
+    images.save_png(file, cut_padded(np.ascontiguousarray(upright_img), turned) if turned else plain)
+    return manifest.kept(row, file=file.name, blocks=round(blocks.share(plain), 3))
 
 
 def verdict(row: Row, params: Crop) -> str:
