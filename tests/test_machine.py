@@ -33,12 +33,13 @@ def test_the_environment_wins_over_the_file_and_both_over_the_default(
     (work_root / "machine.yaml").write_text("# nothing yet\n")
     assert machine.load() == DEFAULT
     (work_root / "machine.yaml").write_text("device: cpu\nmicro_batch: 4\n")
-    assert machine.load() == Machine(device="cpu", processes=1, micro_batch=4, compile=False)
+    assert machine.load() == Machine(device="cpu", processes=1, micro_batch=4, compile=False, resume="exact")
     monkeypatch.setenv("SEMIREAL_MICRO_BATCH", "null")
     monkeypatch.setenv("SEMIREAL_PROCESSES", "8")
     monkeypatch.setenv("SEMIREAL_COMPILE", "true")
+    monkeypatch.setenv("SEMIREAL_RESUME", "any")
     monkeypatch.setenv("SEMIREAL_DEVICE", "")  # empty is not set
-    assert machine.load() == Machine(device="cpu", processes=8, micro_batch=None, compile=True)
+    assert machine.load() == Machine(device="cpu", processes=8, micro_batch=None, compile=True, resume="any")
 
 
 def test_the_file_is_that_of_the_user_in_a_copy_of_the_repository(

@@ -27,11 +27,14 @@ class Machine:
     device: str = param(choices=("auto", "cpu", "cuda"))
     """where the networks run; auto = on a GPU if there is one"""
     processes: int = param(low=1)
-    """GPUs (or CPU processes) of this machine that share each batch of the training"""
+    """GPUs (or CPU processes) of this machine that share each batch of the training; several machines: docs/scale.md"""
     micro_batch: int | None = param(low=1)
     """images that a process works on at once, to save memory; null = its whole share of the batch"""
     compile: bool = param()
     """torch.compile where no second derivative is needed"""
+    resume: str = param(choices=("exact", "any"))
+    """a training goes on from what the same kind of device, number of processes and threads, and versions made (exact:
+    the bits are those of a single go), or from any of the same parameters, data and code, which its record tells"""
 
     def kind(self) -> str:
         """The kind of device that `device` means here, cpu or cuda; UserError where there is none."""
@@ -59,7 +62,7 @@ class Machine:
             raise UserError(f"{_named('micro_batch')}: found {self.micro_batch}, need null or a multiple of {group}")
 
 
-DEFAULT = Machine(device="auto", processes=1, micro_batch=None, compile=False)
+DEFAULT = Machine(device="auto", processes=1, micro_batch=None, compile=False, resume="exact")
 
 
 def load() -> Machine:
