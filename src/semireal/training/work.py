@@ -59,8 +59,8 @@ def _check_same(parts: Parts) -> None:
     with parallel.agreed():
         if other:
             raise UserError(
-                f"train: found other {', '.join(other)} than on {host}, the first node. Give all nodes the same "
-                "commit, params.yaml, data and settings"
+                f"found other {', '.join(other)} than {host}, the first node. Give all nodes the same commit, "
+                "params.yaml, data and settings"
             )
 
 
