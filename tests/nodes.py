@@ -19,8 +19,10 @@ def free_port() -> int:
 
 
 def agent(home: Path, port: int, *program: str, processes: int = 1, nodes: int = 2) -> subprocess.Popen[str]:
-    """Start the agent of a node; the one in a folder named `first` is where they meet."""
-    meet = ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", f"--rdzv-conf=is_host={home.name == 'first'}"]
+    """Start the agent of a node; that in a folder named `first` is where they meet, and has the first process."""
+    first = home.name == "first"
+    meet = ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", f"--rdzv-conf=is_host={first}"]
+    meet += [f"--local-addr=127.0.0.{1 if first else 2}"]  # they are sorted by it
     env = os.environ | {
         "PYTHONPATH": str(ROOT / "src"),
         "DVC_ROOT": str(home),

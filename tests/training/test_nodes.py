@@ -47,6 +47,10 @@ def left_in(home: Path) -> dict[str, bytes]:
     return {str(path.relative_to(home)): path.read_bytes() for path in found if path.is_file()}
 
 
+def errors(told: str) -> list[str]:
+    return [line for line in told.splitlines() if line.startswith("error: ")]
+
+
 def running(word: str) -> list[int]:
     """The processes that have this in their environment."""
     found = []
@@ -100,6 +104,18 @@ def test_two_nodes_of_which_one_is_killed_go_on(home: Home, monkeypatch: pytest.
     assert left_in(homes[0] / "taken") == expected
     assert json.loads(expected["results/train/machine.json"])["processes"] == 2
 
+    # a first process that finds less than another node has would start over
+    (homes[0] / ".work").rename(homes[1] / ".work")
+    monkeypatch.setenv("SEMIREAL_RESUME", "exact")
+    port = free_port()
+    moved = ended([agent(one, port, *MODULE) for one in homes])
+    assert [code for code, _ in moved] == [1, 1]
+    host = os.uname().nodename
+    assert [line for _, told in moved for line in errors(told)] == [
+        f"error: train: {next((homes[0] / '.work/train').glob('*[!k]'))}: has 2 epochs on {host}, and 0 on {host}, the "
+        f"first node. Put .work on a disk that both share, or copy that folder to {host}; if they share it, try again"
+    ]
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -116,7 +132,7 @@ def test_a_node_that_was_given_something_else_ends_all_with_one_line(home: Home,
     port = free_port()
     found = ended([agent(one, port, *MODULE) for one in homes])
     assert [code for code, _ in found] == [1, 1]
-    lines = [line for _, told in found for line in told.splitlines() if line.startswith("error: ")]
+    lines = [line for _, told in found for line in errors(told)]
     assert len(lines) == 1
     assert lines[0].startswith(message.format(host=os.uname().nodename))
     assert not list(homes[0].glob(".work/train/*/*"))
