@@ -34,7 +34,7 @@ def home(tmp_path: Path, make_dataset: Callable[..., Path]) -> Home:
         (folder / "data").mkdir(parents=True, exist_ok=True)
         if not (folder / "data/dataset").exists():
             (folder / "data/dataset").symlink_to(data)
-        given = dataclasses.replace(TRAIN, **({"epochs": 2, "batch": 40, "snapshot_epochs": 1} | changes))
+        given = dataclasses.replace(TRAIN, **({"epochs": 2, "batch": 80, "snapshot_epochs": 1} | changes))
         (folder / "params.yaml").write_text(yaml.safe_dump({"seed": 3, "train": dataclasses.asdict(given)}))
         return folder
 

@@ -23,6 +23,8 @@ from semireal.errors import UserError
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)  # with the others, while the first process measures or writes, or one still loads
 
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
 
 @contextmanager
 def joined(device: str) -> Iterator[torch.device]:
@@ -35,7 +37,7 @@ def joined(device: str) -> Iterator[torch.device]:
     if not together:
         yield own
         return
-    _end_with_parent()
+    end_with_parent()
     dist.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield own
@@ -52,6 +54,12 @@ def joined(device: str) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
+def end_with_parent() -> None:
+    """Let the kernel end this process with the one that started it, which leaves it behind if it is killed."""
+    if _LIBC is not None:
+        _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def _own_gpu() -> torch.device:
     number, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if number >= there:
@@ -61,12 +69,6 @@ def _own_gpu() -> torch.device:
         )
     torch.cuda.set_device(number)
     return torch.device("cuda", number)
-
-
-def _end_with_parent() -> None:
-    """Let the kernel end this process with the agent of torchrun, which would leave it behind if it is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _tells_of_loss(error: RuntimeError) -> bool:

@@ -1,7 +1,7 @@
 """train: StyleGAN2 on the dataset, resumable, with the averaged generator as the result.
 
 On several GPUs of one machine: `torchrun --nproc-per-node=N -m semireal.training.train`, which is what the stage does
-where this machine has the setting `processes: N` (see `semireal.machine`).
+where this machine has the setting `processes: N` (see `semireal.machine`). On several machines: docs/scale.md.
 """
 
 import argparse
@@ -80,7 +80,8 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
 def launch(out: Path, processes: int) -> None:
     """Run this module in `processes` processes of this machine, writing to `out` and models."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    done = subprocess.run([*torchrun, "-m", "semireal.training.train", "--out", str(out)], check=False)
+    command = [*torchrun, "-m", "semireal.training.train", "--out", str(out)]
+    done = subprocess.run(command, check=False, preexec_fn=parallel.end_with_parent)
     if done.returncode:
         raise UserError(f"train: one of {processes} processes failed; its message is above")
 
