@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from dvclive.live import Live
 
-from semireal import figures, machine, params, paths, stage
+from semireal import devices, figures, machine, params, paths, stage
 from semireal.training import train
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     """data/dataset -> models/*.safetensors and results/train."""
     given = params.load(train.Given)
     here = machine.load()
-    here.check(given.train.batch, given.train.group)
+    devices.check(here, given.train.batch, given.train.group)
     stage.may_write(paths.MODELS)  # now, and not when the training has ended
     with stage.output(paths.TRAINING) as out:
         if here.processes > 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from semireal import machine
+from semireal import devices, machine
 from semireal.errors import UserError
 from semireal.machine import DEFAULT, Machine
 
@@ -37,8 +37,9 @@ def test_the_environment_wins_over_the_file_and_both_over_the_default(
     monkeypatch.setenv("SEMIREAL_MICRO_BATCH", "null")
     monkeypatch.setenv("SEMIREAL_PROCESSES", "8")
     monkeypatch.setenv("SEMIREAL_COMPILE", "true")
+    monkeypatch.setenv("SEMIREAL_RESUME", "any")
     monkeypatch.setenv("SEMIREAL_DEVICE", "")  # empty is not set
-    assert machine.load() == dataclasses.replace(DEFAULT, device="cpu", processes=8, compile=True)
+    assert machine.load() == dataclasses.replace(DEFAULT, device="cpu", processes=8, compile=True, resume="any")
 
 
 def test_the_file_is_that_of_the_user_in_a_copy_of_the_repository(
@@ -84,17 +85,17 @@ def test_a_wrong_variable_is_named(name: str, value: str, message: str, monkeypa
 
 def test_the_batch_must_be_shared_in_whole_groups() -> None:
     for fine in (DEFAULT, dataclasses.replace(DEFAULT, processes=4, micro_batch=8)):
-        fine.check(batch=16, group=4)
+        devices.check(fine, batch=16, group=4)
     with pytest.raises(
         UserError, match=r"SEMIREAL_PROCESSES .*machine\.yaml: found 5, need at most 4: train\.batch = 16"
     ):
-        dataclasses.replace(DEFAULT, processes=5).check(batch=16, group=4)
+        devices.check(dataclasses.replace(DEFAULT, processes=5), batch=16, group=4)
     with pytest.raises(UserError, match=r"SEMIREAL_MICRO_BATCH .*: found 6, need null or a multiple of 4"):
-        dataclasses.replace(DEFAULT, micro_batch=6).check(batch=16, group=4)
+        devices.check(dataclasses.replace(DEFAULT, micro_batch=6), batch=16, group=4)
 
 
 def test_kind_with_a_gpu(gpu: None) -> None:
-    assert [dataclasses.replace(DEFAULT, device=device).kind() for device in ("auto", "cpu", "cuda")] == [
+    assert [devices.kind(dataclasses.replace(DEFAULT, device=device)) for device in ("auto", "cpu", "cuda")] == [
         "cuda",
         "cpu",
         "cuda",
@@ -102,9 +103,9 @@ def test_kind_with_a_gpu(gpu: None) -> None:
 
 
 def test_kind_without_a_gpu(no_gpu: None) -> None:
-    assert [dataclasses.replace(DEFAULT, device=device).kind() for device in ("auto", "cpu")] == ["cpu", "cpu"]
+    assert [devices.kind(dataclasses.replace(DEFAULT, device=device)) for device in ("auto", "cpu")] == ["cpu", "cpu"]
     with pytest.raises(UserError, match=r"SEMIREAL_DEVICE or device in machine\.yaml: found cuda, but there is no"):
-        dataclasses.replace(DEFAULT, device="cuda").check(batch=8, group=4)
+        devices.check(dataclasses.replace(DEFAULT, device="cuda"), batch=8, group=4)
 
 
 def test_git_and_dvc_ignore_the_file() -> None:

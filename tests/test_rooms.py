@@ -28,7 +28,7 @@ GROUND = [
         "watch",
         "prune",
     ),
-    *("stage", "machine", "workers", "measured", "manifest", "milder", "figures", "params"),
+    *("stage", "machine", "devices", "workers", "measured", "manifest", "milder", "figures", "params"),
 ]
 ROOMS = [
     *("vision", "collect", "faces", "curate", "stylegan2", "metrics", "training", "evaluation", "report", "review"),

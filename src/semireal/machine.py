@@ -28,11 +28,14 @@ class Machine:
     device: str = param(choices=("auto", "cpu", "cuda"))
     """where the networks run; auto = on a GPU if there is one"""
     processes: int = param(low=1)
-    """GPUs (or CPU processes) of this machine that share each batch of the training"""
+    """GPUs (or CPU processes) of this machine that share each batch of the training; several machines: docs/scale.md"""
     micro_batch: int | None = param(low=1)
     """images that a process works on at once, to save memory; null = its whole share of the batch"""
     compile: bool = param()
     """torch.compile where no second derivative is needed"""
+    resume: str = param(choices=("exact", "any"))
+    """a training goes on from what the same kind of device, number of processes and threads, and versions made (exact:
+    the bits are those of a single go), or from any of the same parameters, data and code, which its record tells"""
     workers: int | None = param(low=1)
     """processes that work on images before the training; null = one for each core, 1 = in the stage itself,
     which then ends with an image that ends its program"""
@@ -41,41 +44,25 @@ class Machine:
     part: str | None = param()
     """the part of the images that this machine is to work on alone, e.g. 3/16 of the third of sixteen machines"""
 
-    def kind(self) -> str:
-        """The kind of device that `device` means here, cpu or cuda; UserError where there is none."""
-        # slow to load, and not needed to read the settings
-        import torch
-
-        cuda = torch.cuda.is_available()
-        if self.device == "cuda" and not cuda:
-            raise UserError(f"{_named('device')}: found cuda, but there is no usable GPU here. Set it to auto or cpu")
-        return "cuda" if cuda and self.device != "cpu" else "cpu"
-
     def parts(self) -> tuple[int, int]:
         """The number of the part and of how many, of `part`; UserError where it is none."""
         found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", str(self.part))
         number, count = (int(found[1]), int(found[2])) if found else (0, 0)
         if not 1 <= number <= count:
-            raise UserError(f"{_named('part')}: found {self.part}, need 1/16 to 16/16, say, or null")
+            raise UserError(f"{named('part')}: found {self.part}, need 1/16 to 16/16, say, or null")
         return number, count
 
-    def check(self, batch: int, group: int) -> None:
-        """Raise UserError where there is no such device, or where a batch cannot be worked on like that.
 
-        group: images of the batch that must stay together.
-        """
-        if self.device == "cuda":
-            self.kind()
-        if self.processes > batch // group:
-            raise UserError(
-                f"{_named('processes')}: found {self.processes}, need at most {batch // group}: train.batch = {batch}, "
-                f"of which each takes at least {group} images"
-            )
-        if self.micro_batch is not None and self.micro_batch % group:
-            raise UserError(f"{_named('micro_batch')}: found {self.micro_batch}, need null or a multiple of {group}")
-
-
-DEFAULT = Machine(device="auto", processes=1, micro_batch=None, compile=False, workers=None, scheduler=None, part=None)
+DEFAULT = Machine(
+    device="auto",
+    processes=1,
+    micro_batch=None,
+    compile=False,
+    resume="exact",
+    workers=None,
+    scheduler=None,
+    part=None,
+)
 
 
 def load() -> Machine:
@@ -111,5 +98,6 @@ def _variable(setting: str) -> str:
     return f"{PREFIX}{setting.upper()}"
 
 
-def _named(setting: str) -> str:
+def named(setting: str) -> str:
+    """A setting as it is called in messages."""
     return f"{_variable(setting)} or {setting} in {FILE}"

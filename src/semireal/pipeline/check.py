@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from semireal import machine, paths, stage
+from semireal import devices, machine, paths, stage
 from semireal.curate import decisions
 from semireal.errors import UserError
 from semireal.faces import detect
@@ -49,7 +49,7 @@ def before_run(root: Path) -> list[str]:
         start.existing(init, root)
     for detector in (given.crop.detector_photo, given.crop.detector_portrait):
         detect.check(detector)
-    machine.load().check(given.train.batch, given.train.group)
+    devices.check(machine.load(), given.train.batch, given.train.group)
     if "DVC_EXP_BASELINE_REV" in os.environ:
         return []
     try:

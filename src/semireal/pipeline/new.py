@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from semireal import images, machine, manifest, paths, stage
+from semireal import devices, images, machine, manifest, paths, stage
 from semireal.collect import scrape
 from semireal.collect.source import load_sources
 from semireal.curate import decisions
@@ -257,7 +257,7 @@ def _next(name: str, trainings: dict[str, Train]) -> str:
 
 def _cost(train: Train) -> str:
     here = machine.load()
-    if here.kind() == "cpu" and train.resolution > LARGEST_ON_CPU:
+    if devices.kind(here) == "cpu" and train.resolution > LARGEST_ON_CPU:
         return "for GPUs; not measured on this CPU"
     from semireal.training import speed  # slow to load
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semireal import machine, params, schema, stage
+from semireal import devices, machine, params, schema, stage
 from semireal.errors import UserError
 from semireal.params import whole
 from semireal.pipeline.commands import git
@@ -107,7 +107,7 @@ def table(rows: list[Row]) -> str:
 
 def on_gpu() -> tuple[str, ...]:
     """The stages that use a GPU on this machine: its sums are in another order at each run."""
-    return () if machine.load().kind() == "cpu" else ("train", "sample", "evaluate")
+    return () if devices.kind(machine.load()) == "cpu" else ("train", "sample", "evaluate")
 
 
 def repro(clone: Path) -> None:

@@ -23,6 +23,7 @@ from semireal import schema
 from semireal.errors import UserError
 from semireal.files import replacing
 from semireal.schema import param
+from semireal.stylegan2 import parallel
 from semireal.stylegan2.augment import Ada
 from semireal.stylegan2.networks import Config, Discriminator, Generator
 from semireal.text import line, shown
@@ -181,6 +182,27 @@ def _block_of(name: str) -> str:
 
 def save_state(path: Path, state: State) -> None:
     """Write a whole training state."""
+    tensors, info = _content(state)
+    _write(path, STATE, tensors, info)
+
+
+def share_state(state: State) -> None:
+    """Give the state of the first process to all others, which then need no file of it."""
+    if parallel.size() == 1:
+        return
+    first = parallel.rank() == 0
+    tensors, info = _content(state)
+    # on the host: a GPU of another process has the same name elsewhere
+    sent = parallel.tell(({name: tensor.cpu() for name, tensor in tensors.items()}, info) if first else None)
+    if not first and sent is not None:
+        tensors, info = sent
+        _take(state, tensors, "the state of the first process")
+        state.ada, state.history = Ada(**info["ada"]), info["history"]
+        state.nimg, state.step = info["nimg"], info["step"]
+
+
+def _content(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All tensors of a state by name, and what is written beside them."""
     tensors = {"pl_mean": state.pl_mean}
     for part, module in _networks(state).items():
         tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
@@ -188,7 +210,7 @@ def save_state(path: Path, state: State) -> None:
         for name, parameter in module.named_parameters():
             moments = optimizer.state.get(parameter, {})
             tensors |= {f"{part}.{name}.{kind}": moments[kind] for kind in ADAM if kind in moments}
-    info = {
+    return tensors, {
         "config": dataclasses.asdict(state.G.config),
         "key": state.key,
         "nimg": state.nimg,
@@ -196,7 +218,6 @@ def save_state(path: Path, state: State) -> None:
         "ada": dataclasses.asdict(state.ada),
         "history": state.history,
     }
-    _write(path, STATE, tensors, info)
 
 
 def load_state(path: Path, state: State, unfit: Callable[[list[dict[str, float]]], bool]) -> bool:
@@ -213,8 +234,15 @@ def load_state(path: Path, state: State, unfit: Callable[[list[dict[str, float]]
         )
     if unfit(info.rows()):
         return False
+    _take(state, tensors, str(path))
+    state.ada, state.nimg, state.step, state.history = info.ada, info.nimg, info.step, info.rows()
+    return True
+
+
+def _take(state: State, tensors: dict[str, Tensor], origin: str) -> None:
+    """Put all tensors of a state where they belong."""
     for part, module in _networks(state).items():
-        load_weights(module, _under(part, tensors), f"{path}: {part}")
+        load_weights(module, _under(part, tensors), f"{origin}: {part}")
     for part, module, optimizer in _optimizers(state):
         moments = _under(part, tensors)
         loaded = {}
@@ -224,8 +252,6 @@ def load_state(path: Path, state: State, unfit: Callable[[list[dict[str, float]]
                 loaded[i] = found
         optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
     state.pl_mean = tensors["pl_mean"].to(state.pl_mean)
-    state.ada, state.nimg, state.step, state.history = info.ada, info.nimg, info.step, info.rows()
-    return True
 
 
 def _networks(state: State) -> dict[str, nn.Module]:

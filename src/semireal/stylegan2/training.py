@@ -29,6 +29,7 @@ from semireal.stylegan2.checkpoint import (
     load_state,
     save_networks,
     save_state,
+    share_state,
     take_matching,
 )
 from semireal.stylegan2.config import network_of, run_key
@@ -73,9 +74,9 @@ def train(
     here; start: networks to start from (transfer learning), which is what given.init stands for; monitor: some
     of MEASURES by name, asked at every snapshot; on_epoch: called with each new row of the history
     and the averaged generator. Also writes workdir/grids/{reals,fakes_<epoch>}.png and the snapshot with the least
-    CHOOSES (see `best_file`). Under torchrun the processes share each batch and the first one writes. Raises
-    UserError where the images do not fit the network, where the state belongs to another run, and where a loss stops
-    being finite; the last saved state stays valid.
+    CHOOSES (see `best_file`). Under torchrun the processes share each batch, and the first one alone reads and writes
+    in workdir. Raises UserError where the images do not fit the network, where the state belongs to another run, and
+    where a loss stops being finite; the last saved state stays valid.
     """
     prepare(given.tf32)
     if start is not None:  # the average begins with what is to be kept, and not with noise to be forgotten
@@ -85,7 +86,10 @@ def train(
         raise UserError(f"train: images: found {list(images.shape)}, need [N, 3, {resolution}, {resolution}]")
     first_process = parallel.rank() == 0
     state = new_state(given, seed, data_key, torch.device(device), start)
-    if _resume(workdir, state, given):
+    with parallel.agreed():
+        goes_on = first_process and _resume(workdir, state, given)
+    share_state(state)
+    if goes_on:
         _say(f"going on from epoch {len(state.history)}")
     elif first_process:
         _begin(workdir, images, state, given, seed)
@@ -107,7 +111,9 @@ def train(
             step()
             bar.update(given.batch)
         step.count_signs()
-        row = _row(epoch, state, step.means(), workdir)
+        means = step.means()
+        with parallel.agreed():
+            row = _row(epoch, state, means, workdir)
         snapshot = epoch % given.snapshot_epochs == 0
         if snapshot and monitor is not None:
             row |= _measure(monitor, state.G_ema)
@@ -135,6 +141,11 @@ def has_ended(history: Sequence[Row], given: Train) -> bool:
         and best is not None
         and sum(CHOOSES in row for row in history if row["epoch"] > best) >= given.patience
     )
+
+
+def is_past_the_end(history: Sequence[Row], given: Train) -> bool:
+    """Whether a run with these epochs should have ended at an earlier epoch, with other bits than these."""
+    return any(has_ended(history[:epoch], given) for epoch in range(len(history)))
 
 
 def columns(history: Sequence[Row]) -> list[str]:
@@ -198,7 +209,7 @@ def _resume(workdir: Path, state: State, given: Train) -> bool:
     aside = workdir / ASIDE
     done = {folder: len(history_of(folder / STATE)) for folder in (workdir, aside) if (folder / STATE).exists()}
     for folder in sorted(done, key=lambda folder: -done[folder]):
-        if load_state(folder / STATE, state, lambda history: _is_past_the_end(history, given)):
+        if load_state(folder / STATE, state, lambda history: is_past_the_end(history, given)):
             _check_counts(folder / STATE, state, given)
             if folder == aside:
                 _move_run(aside, workdir)
@@ -220,17 +231,9 @@ def _check_counts(path: Path, state: State, given: Train) -> None:
 
 def _move_run(source: Path, target: Path) -> None:
     """Move a saved state and the best snapshot that it names; the state last, since it tells that all is there."""
-    parallel.wait()  # until all processes have read it
-    if parallel.rank() == 0:
-        target.mkdir(exist_ok=True)
-        for path in [*sorted(source.glob("best_*.safetensors")), source / STATE]:
-            path.replace(target / path.name)
-    parallel.wait()
-
-
-def _is_past_the_end(history: Sequence[Row], given: Train) -> bool:
-    """Whether the run should have ended at an earlier epoch, with other bits than these."""
-    return any(has_ended(history[:epoch], given) for epoch in range(len(history)))
+    target.mkdir(exist_ok=True)
+    for path in [*sorted(source.glob("best_*.safetensors")), source / STATE]:
+        path.replace(target / path.name)
 
 
 def _begin(workdir: Path, images: Tensor, state: State, given: Train, seed: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from semireal import images, machine, tensors
+from semireal import devices, images, machine, tensors
 from semireal.files import write_json
 from semireal.images import Pixels
 from semireal.params.sample import Sample
@@ -36,7 +36,7 @@ def generator_of(models: Path, snapshot: str) -> Path:
 
 def device() -> torch.device:
     """Where the networks run on this machine."""
-    return torch.device(machine.load().kind())
+    return torch.device(devices.kind(machine.load()))
 
 
 def latents(seeds: range, z_dim: int) -> torch.Tensor:

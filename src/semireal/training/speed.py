@@ -4,6 +4,7 @@ import time
 
 import torch
 
+from semireal import devices
 from semireal.machine import Machine
 from semireal.params.train import Train
 from semireal.stylegan2 import training
@@ -15,7 +16,7 @@ def images_per_second(given: Train, here: Machine) -> float:
 
     As many steps are timed as lie between two R1 penalties. Augmentation is on, at probability 0.
     """
-    device = torch.device(here.kind())
+    device = torch.device(devices.kind(here))
     training.prepare(given.tf32)
     shape = [given.batch, 3, given.resolution, given.resolution]
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

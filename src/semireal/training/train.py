@@ -1,19 +1,17 @@
 """train: StyleGAN2 on the dataset, resumable, with the averaged generator as the result.
 
 On several GPUs of one machine: `torchrun --nproc-per-node=N -m semireal.training.train`, which is what the stage does
-where this machine has the setting `processes: N` (see `semireal.machine`).
+where this machine has the setting `processes: N` (see `semireal.machine`). On several machines: docs/scale.md.
 """
 
 import argparse
 import dataclasses
 import hashlib
-import json
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from semireal import code, files, params, paths, stage
+from semireal import code, devices, files, params, paths, stage
 from semireal import machine as machines
 from semireal.errors import UserError
 from semireal.files import write_atomic
@@ -33,13 +31,12 @@ from semireal.stylegan2 import Generator, Networks, load_networks, parallel, sav
 from semireal.stylegan2.checkpoint import State, save_state
 from semireal.stylegan2.config import deciding
 from semireal.stylegan2.training import Row
-from semireal.training import dataset, start
+from semireal.training import dataset, start, work
 from semireal.training.monitor import Monitor
 
 NAME = "semireal.training.train"  # of this module, which torchrun starts as __main__
 HISTORY = "history.csv"
 MACHINE = "machine.json"
-PARTS = "run.json"  # in the work folder: what decides the run, by name
 
 
 @dataclass(frozen=True)
@@ -60,20 +57,22 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
     a single go.
     """
     machine = machines.load()
-    with parallel.joined(machine.kind()) as device:
+    with parallel.joined(devices.kind(machine)) as device:
         machine = dataclasses.replace(machine, processes=parallel.size())
-        machine.check(given.train.batch, given.train.group)
-        networks = start_of(given.train.init)
-        images, rows = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
+        with parallel.agreed():
+            devices.check(machine, given.train.batch, given.train.group)
+            networks = start_of(given.train.init)
+            images, rows = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
         data_key = hashlib.sha256(images.numpy().tobytes()).hexdigest()
-        made = made_on(machine, device)
-        parts = deciding(given.train, given.seed, data_key, networks) | {"code": code.key_of_modules(NAME)} | made
-        with _work(parts) as work:
+        decides = deciding(given.train, given.seed, data_key, networks) | {"code": code.key_of_modules(NAME)}
+        with work.opened(decides, made_on(machine, device), given.train, machine.resume) as (folder, made):
             monitor = monitor_of(images, rows, given.train, device) if parallel.rank() == 0 else _absent
-            state = training.train(images, given.train, given.seed, work, data_key, device, machine, networks, monitor)
+            state = training.train(
+                images, given.train, given.seed, folder, data_key, device, machine, networks, monitor
+            )
             if parallel.rank() == 0:
-                _save(models, work, state)
-                _report(work, out, state.history, given.train.snapshot_epochs)
+                _save(models, folder, state)
+                _report(folder, out, state.history, given.train.snapshot_epochs)
                 more = {"micro_batch": machine.micro_batch, "precision": given.train.precision}
                 files.write_json(out / MACHINE, made | more)
 
@@ -81,7 +80,8 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
 def launch(out: Path, processes: int) -> None:
     """Run this module in `processes` processes of this machine, writing to `out` and models."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    done = subprocess.run([*torchrun, "-m", "semireal.training.train", "--out", str(out)], check=False)
+    command = [*torchrun, "-m", "semireal.training.train", "--out", str(out)]
+    done = subprocess.run(command, check=False, preexec_fn=parallel.end_with_parent)
     if done.returncode:
         raise UserError(f"train: one of {processes} processes failed; its message is above")
 
@@ -120,47 +120,22 @@ def made_on(machine: Machine, device: torch.device) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _work(parts: dict[str, Any]) -> Iterator[Path]:
-    """The work folder of the run that these parts decide, locked by the first process for all of them."""
-    key = files.key_of(parts)
-    if parallel.rank() == 0:
-        with stage.work("train", key) as folder:
-            if not (folder / training.STATE).exists():
-                _say_what_is_new(folder, parts)
-            files.write_json(folder / PARTS, parts)
-            parallel.wait()
-            yield folder
-    else:
-        parallel.wait()
-        yield stage.work_root() / "train" / key
-
-
-def _say_what_is_new(work: Path, parts: dict[str, Any]) -> None:
-    """Tell what differs from the last run that left something to go on from, if there is one."""
-    earlier = [path for path in work.parent.glob(f"*/{PARTS}") if path.parent != work]
-    if earlier:
-        before = json.loads(max(earlier, key=lambda path: path.stat().st_mtime_ns).read_text())
-        new = sorted(name for name in parts.keys() | before.keys() if parts.get(name) != before.get(name))
-        stage.say(f"train: not as in the last run: {', '.join(new)}; starting from the beginning")
-
-
-def _save(models: Path, work: Path, state: State) -> None:
+def _save(models: Path, folder: Path, state: State) -> None:
     models.mkdir(parents=True, exist_ok=True)
     save_state(models / "checkpoint.safetensors", state)
     last, epochs = models / "generator.safetensors", len(state.history)
     save_networks(last, state.G_ema.config, state.G_ema.state_dict(), None, {"epochs": epochs})
     best = training.best_epoch(state.history)
-    snapshot = last if best is None else training.best_file(work, best)
+    snapshot = last if best is None else training.best_file(folder, best)
     write_atomic(models / "best.safetensors", snapshot.read_bytes())
 
 
-def _report(work: Path, out: Path, history: Sequence[Row], snapshot_epochs: int) -> None:
+def _report(folder: Path, out: Path, history: Sequence[Row], snapshot_epochs: int) -> None:
     grids = out / "grids"
     grids.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(work / training.GRIDS / "reals.png", grids / "reals.png")
+    shutil.copyfile(folder / training.GRIDS / "reals.png", grids / "reals.png")
     for epoch in [0, *range(snapshot_epochs, len(history) + 1, snapshot_epochs)]:
-        shutil.copyfile(work / training.GRIDS / f"fakes_{epoch:05d}.png", grids / f"fakes_{epoch:05d}.png")
+        shutil.copyfile(folder / training.GRIDS / f"fakes_{epoch:05d}.png", grids / f"fakes_{epoch:05d}.png")
     pd.DataFrame(list(history), columns=training.columns(history)).to_csv(out / HISTORY, index=False)
     report: dict[str, float] = {"epochs": len(history), "ada_p": history[-1]["ada_p"]}
     best = training.best_epoch(history)

@@ -1,0 +1,29 @@
+"""What the networks run on, by the settings of this machine."""
+
+import torch
+
+from semireal.errors import UserError
+from semireal.machine import Machine, named
+
+
+def kind(here: Machine) -> str:
+    """The kind of device that `device` means here, cpu or cuda; UserError where there is none."""
+    cuda = torch.cuda.is_available()
+    if here.device == "cuda" and not cuda:
+        raise UserError(f"{named('device')}: found cuda, but there is no usable GPU here. Set it to auto or cpu")
+    return "cuda" if cuda and here.device != "cpu" else "cpu"
+
+
+def check(here: Machine, batch: int, group: int) -> None:
+    """Raise UserError where there is no such device, or where a batch cannot be worked on like that.
+
+    group: images of the batch that must stay together.
+    """
+    kind(here)
+    if here.processes > batch // group:
+        raise UserError(
+            f"{named('processes')}: found {here.processes}, need at most {batch // group}: train.batch = {batch}, "
+            f"of which each takes at least {group} images"
+        )
+    if here.micro_batch is not None and here.micro_batch % group:
+        raise UserError(f"{named('micro_batch')}: found {here.micro_batch}, need null or a multiple of {group}")
