@@ -103,6 +103,13 @@ def pictures() -> Iterator[images.Pixels]:
         yield images.resize(np.ascontiguousarray(drawn[: min(drawn.shape[:2]), : min(drawn.shape[:2])]), side)
 
 
+def waves(down: float, across: float) -> images.Pixels:
+    """Five waves from top to bottom and twenty from left to right, of so many grey levels."""
+    v, u = np.mgrid[:100, :100] / 100 * 2 * np.pi
+    grey = 128 + down * np.cos(5 * v) + across * np.cos(20 * u)
+    return np.repeat(grey.round().astype(np.uint8)[:, :, None], 3, axis=2)
+
+
 def test_textures_are_those_of_the_plain_formulas() -> None:
     for img in pictures():
         assert np.array_equal(style._texture(img), texture_by_floats(img))
@@ -111,6 +118,10 @@ def test_textures_are_those_of_the_plain_formulas() -> None:
 def test_detail_is_that_of_the_plain_formula() -> None:
     for img in pictures():
         assert quality.detail(img) == detail_by_all_waves(img), img.shape
+    # waves along an axis stand once in half of a spectrum, all others for their opposites as well
+    for img in (waves(100, 16), waves(100, 28)):
+        for one in (img, np.ascontiguousarray(img.transpose(1, 0, 2))):
+            assert quality.detail(one) == detail_by_all_waves(one)
 
 
 def test_moments_are_mean_and_deviation() -> None:

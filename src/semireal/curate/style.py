@@ -4,9 +4,9 @@ The classifier is a linear one on statistics of the face detector's trunk and on
 are in style.safetensors beside this file; semireal.classifiers.style makes them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,7 +43,7 @@ class Features:
 
     def __init__(self) -> None:
         self._net = cv2.dnn.readNetFromONNX(str(weights.find(weights.YUNET)))
-        self._layers: Sequence[NDArray[np.float32]] | None = None  # memory for the next picture's
+        self._layers: Any = None  # memory that those of the next picture go to
 
     def __call__(self, img: Pixels) -> tuple[Vector, Vector]:
         """Trunk and texture features of an [N, N, 3] image, any N."""
@@ -56,7 +56,7 @@ class Features:
         """
         self._net.setInput(cv2.dnn.blobFromImage(_scaled(img, TRUNK_SIZE), swapRB=True))
         self._layers = self._net.forward(_TRUNK, self._layers)
-        values = []
+        values: list[Vector] = []
         for layer in self._layers:
             whole = layer[0]
             middle = _centre(whole.shape[1])

@@ -30,7 +30,7 @@ def _steps(one: Pixels, other: Pixels, along: int) -> NDArray[np.float32]:
     """
     if not one.size:
         return np.empty(0, np.float32)
-    steps = cv2.absdiff(one, other)
+    steps = np.asarray(cv2.absdiff(one, other), np.uint8)
     counted = np.minimum(LEVELS, LOUD * _median(steps) + QUIET).astype(np.float32)
     sums = cv2.reduce(cv2.LUT(steps, counted), along, cv2.REDUCE_SUM).ravel()  # exact: halves of whole numbers
     return np.asarray(sums / steps.shape[along], np.float32)

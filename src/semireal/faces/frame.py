@@ -17,7 +17,7 @@ Part = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom a
 
 def inside(img: Pixels) -> Part:
     """The part of a picture [H, W, 3] within its bars, of which each has one colour; all of it where it has none."""
-    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY)
+    grey = np.asarray(cv2.cvtColor(img, cv2.COLOR_RGB2GRAY), np.uint8)
     left, top, right, bottom = 0, 0, img.shape[1], img.shape[0]
     for _ in range(2):  # a border within bars, at most
         above, below = _bars(grey[top:bottom, left:right])
