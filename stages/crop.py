@@ -6,6 +6,7 @@ from semireal import params, paths, stage
 from semireal.collect import takedowns
 from semireal.faces import crop
 from semireal.params.crop import Crop
+from semireal.params.resize import Resize
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Given:
 
     collection: str
     crop: Crop
+    resize: Resize
 
 
 def main() -> None:
@@ -21,7 +23,7 @@ def main() -> None:
     given = params.load(Given)
     taken_down = takedowns.read(takedowns.FILE)
     with stage.output(paths.CROPS) as out:
-        crop.run(paths.RAW / given.collection, out, given.crop, taken_down)
+        crop.run(paths.RAW / given.collection, out, given.crop, given.resize, taken_down)
 
 
 if __name__ == "__main__":

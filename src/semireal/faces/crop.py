@@ -15,6 +15,7 @@ from semireal.faces import blocks, detect, frame, upright
 from semireal.images import Pixels
 from semireal.manifest import Row
 from semireal.params.crop import Crop
+from semireal.params.resize import Resize
 
 BLUR = 0.02  # standard deviation of the blur outside of the image, in sides of the square
 FADE = 0.3  # so far outside of the image only one colour is left, in sides of the square
@@ -23,10 +24,13 @@ MILDER = {"min_face": 0.75, "min_edge": 0.67, "max_outside": 1.2}  # see semirea
 PLACES = 32  # points on each axis that say how much of a square lies outside
 
 
-def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NOTHING) -> None:
-    """Read the raw collection `raw`, write `images/<image id>-<n>.png`, manifest and report to `out`.
+def run(raw: Path, out: Path, params: Crop, final: Resize, taken_down: Takedowns = takedowns.NOTHING) -> None:
+    """Read the raw collection `raw`, write `images/<image id>-<n>`, manifest and report to `out`.
 
-    An image that is taken down is rejected unseen, so that the list also counts for collections made before.
+    A head that is at least as large as the images of the dataset is finished here, as a JPEG of their `final` format:
+    writing all of its pixels for stage resize to read took longer than all else. A smaller one is a PNG with the pixels
+    that it has. An image that is taken down is rejected unseen, so that the list also counts for collections made
+    before.
     """
     (out / "images").mkdir()
     names = {params.detector_photo, params.detector_portrait}
@@ -38,7 +42,7 @@ def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NO
             return [manifest.rejected(row, takedowns.REASON, image_id=row["id"])]
         name = params.detector_photo if row["domain"] == "photo" else params.detector_portrait
         with detectors[name].borrowed() as detector, ups.borrowed() as up:
-            return crop_image(raw / row["file"], row | {"detector": name}, detector, up, params, out)
+            return crop_image(raw / row["file"], row | {"detector": name}, detector, up, params, final, out)
 
     rows = [row for found in workers.each(one, manifest.read_kept(raw, "domain", "source"), "crop") for row in found]
     hint = "Lower crop.score or crop.min_face, or look at the source. Formats that are not supported: convert them"
@@ -52,18 +56,18 @@ def _detector(name: str, params: Crop) -> detect.Detector:
 
 
 def crop_image(
-    path: Path, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, out: Path
+    path: Path, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, final: Resize, out: Path
 ) -> list[Row]:
     """Crop one image; returns a row per face, or one row that says why there is none."""
     try:
         with images.unpacked(path) as img:
-            return _crop_faces(img, row, detector, up, params, out)
+            return _crop_faces(img, row, detector, up, params, final, out)
     except images.ImageError as error:
         return [manifest.rejected(row, str(error), image_id=row["id"])]
 
 
 def _crop_faces(
-    img: Pixels, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, out: Path
+    img: Pixels, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, final: Resize, out: Path
 ) -> list[Row]:
     row = row | {"image_id": row["id"], "raw_width": img.shape[1], "raw_height": img.shape[0]}
     left, top, right, bottom = frame.inside(img)
@@ -80,7 +84,7 @@ def _crop_faces(
         if turned is None:
             rows.append(manifest.rejected(about, "not clear which way up"))
         else:
-            rows.append(_crop_face(_View(part, (left, top), turned.quarters), turned.face, about, params, out))
+            rows.append(_crop_face(_View(part, (left, top), turned.quarters), turned.face, about, params, final, out))
     return rows
 
 
@@ -110,7 +114,7 @@ class _View:
         return np.asarray(upright.turned_points(points, self.size, -self.quarters) + np.array(self.offset))
 
 
-def _crop_face(view: _View, face: detect.Face, row: Row, params: Crop, out: Path) -> Row:
+def _crop_face(view: _View, face: detect.Face, row: Row, params: Crop, final: Resize, out: Path) -> Row:
     turned = aligned(face, params.scale) if params.geometry == "aligned" else None
     wanted = turned or _around(face.box, params.margin, params.lift)
     left, top, side = square(face.box, params.margin, params.lift, view.size)
@@ -131,11 +135,21 @@ def _crop_face(view: _View, face: detect.Face, row: Row, params: Crop, out: Path
     reason = verdict(row, params)
     if reason:
         return manifest.rejected(row, reason)
-    file = f"images/{row['id']}.png"
     upright_img = view.img
     plain = np.ascontiguousarray(upright_img[top : top + side, left : left + side])
-    images.save_png(out / file, cut_padded(np.ascontiguousarray(upright_img), turned) if turned else plain)
-    return manifest.kept(row, file=file, blocks=round(blocks.share(plain), 3))
+    head = cut_padded(np.ascontiguousarray(upright_img), turned) if turned else plain
+    return manifest.kept(row, file=_save(head, row["id"], final, out), blocks=round(blocks.share(plain), 3))
+
+
+def _save(head: Pixels, name: str, final: Resize, out: Path) -> str:
+    """Write a square head to the folder `out`; returns the name of the file there."""
+    if len(head) >= final.size:
+        file = f"images/{name}.jpg"
+        (out / file).write_bytes(images.encode_jpeg(images.resize(head, final.size), final.quality))
+    else:
+        file = f"images/{name}.png"
+        images.save_png(out / file, head)
+    return file
 
 
 def verdict(row: Row, params: Crop) -> str:
@@ -208,9 +222,10 @@ def cut_padded(img: Pixels, at: Square) -> Pixels:
     if at.side > LARGEST and share_outside(at, (img.shape[1], img.shape[0])):
         return cut_padded(*_shrunk(img, at))
     sharp = images.cut(img, at.centre, at.side, at.angle, cv2.BORDER_REFLECT)
-    outside = _outside(at, img.shape[1], img.shape[0]) / (FADE * at.side)
-    if outside.max() <= 0:
+    corners = np.array([0, at.side - 1])
+    if _outside(at, corners, img.shape[1], img.shape[0]).max() <= 0:
         return sharp
+    outside = _outside(at, np.arange(at.side), img.shape[1], img.shape[0]) / (FADE * at.side)
     blurred = cv2.GaussianBlur(sharp, (0, 0), BLUR * at.side).astype(np.float32)
     median = np.median(sharp, axis=(0, 1)).astype(np.float32)
     near, far = (np.clip(share, 0, 1)[:, :, None] for share in (3 * outside + 1, outside))
@@ -231,13 +246,14 @@ def _shrunk(img: Pixels, at: Square) -> tuple[Pixels, Square]:
     return np.asarray(small, np.uint8), Square(centre, round(side * zoom), at.angle)
 
 
-def _outside(at: Square, width: int, height: int) -> NDArray[np.float32]:
-    """How far each pixel of the square lies outside of the image, in px; negative inside, from the nearest edge.
+def _outside(at: Square, lines: NDArray[np.int64], width: int, height: int) -> NDArray[np.float32]:
+    """How far pixels of the square lie outside of the image, in px; negative inside, from the nearest edge: [N, N] for
+    those at N places on each axis.
 
     Edges that the square does not reach past do not count.
     """
     turn = images.square_to_image(at.centre, at.side, at.angle).astype(np.float32)
-    v, u = np.mgrid[: at.side, : at.side].astype(np.float32)
+    u, v = np.meshgrid(*[lines.astype(np.float32)] * 2)
     x, y = (row[0] * u + row[1] * v + row[2] for row in turn)
     far: NDArray[np.float32] = np.full_like(x, -np.inf)
     for beyond in (-x, x - (width - 1), -y, y - (height - 1)):
