@@ -100,12 +100,12 @@ def _patterns(grey: Pixels, radius: int) -> NDArray[np.float64]:
     """
     height, width = grey.shape
     wide = cv2.copyMakeBorder(grey, radius, radius, radius, radius, cv2.BORDER_REFLECT)
-    code = np.zeros_like(grey)
-    for bit, (y, x) in enumerate(_RING):
-        moved = wide[radius * (1 + y) :, radius * (1 + x) :][:height, :width]
-        _, brighter = cv2.threshold(cv2.subtract(moved, grey), 1, 1 << bit, cv2.THRESH_BINARY)
-        cv2.bitwise_or(code, brighter, code)
-    return np.bincount(_UNIFORM, np.bincount(code.ravel(), minlength=256)) / grey.size
+    least, code = cv2.add(grey, 1), np.zeros_like(grey)  # add stays at 255, which nothing is above
+    for y, x in _RING:
+        brighter = wide[radius * (1 + y) :, radius * (1 + x) :][:height, :width] > least
+        code += code
+        code += brighter
+    return np.bincount(_UNIFORM, cv2.calcHist([code], [0], None, [256], [0, 256]).ravel()) / grey.size
 
 
 def _uniform() -> NDArray[np.intp]:
