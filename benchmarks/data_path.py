@@ -78,7 +78,8 @@ class Ours:
         self._pictures, self._out = pictures, out
         (out / "images").mkdir(parents=True)
         (out / "resized").mkdir()
-        self._detector = detect.make("verified", settings.score, settings.detect_size, settings.min_face)
+        name, every = settings.detector_photo, settings.faces == "all"
+        self._detector = detect.make(name, settings.score, settings.detect_size, settings.min_face, every, not every)
         self._up, self._classifier = upright.Upright(), style.Classifier()
         self.crop()
         self.resize()

@@ -100,7 +100,7 @@ def _patterns(grey: Pixels, radius: int) -> NDArray[np.float64]:
     """
     height, width = grey.shape
     wide = cv2.copyMakeBorder(grey, radius, radius, radius, radius, cv2.BORDER_REFLECT)
-    least, code = cv2.add(grey, 1), np.zeros_like(grey)  # add stays at 255, which nothing is above
+    least, code = np.minimum(grey, 254) + np.uint8(1), np.zeros_like(grey)  # nothing is two levels above 254
     for y, x in _RING:
         brighter = wide[radius * (1 + y) :, radius * (1 + x) :][:height, :width] > least
         code += code

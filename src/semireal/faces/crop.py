@@ -52,7 +52,8 @@ def run(raw: Path, out: Path, params: Crop, final: Resize, taken_down: Takedowns
 
 
 def _detector(name: str, params: Crop) -> detect.Detector:
-    return detect.make(name, params.score, params.detect_size, params.min_face, params.faces == "all")
+    every = params.faces == "all"
+    return detect.make(name, params.score, params.detect_size, params.min_face, every, not every)
 
 
 def crop_image(
