@@ -78,7 +78,7 @@ def test_sure_faces_get_no_second_look(verified: detect.Verified, monkeypatch: p
 @pytest.mark.parametrize(
     ("scores", "every", "largest"),
     [
-        # (confidence, whether it is a face on a second look): faces given and looked at twice, of all and of the largest
+        # confidence, and whether it is a face on a second look; faces given and looked at, of all and of the largest
         (((0.95, False), (0.6, True)), ([0, 1], [1]), ([0], [])),
         (((0.6, False), (0.7, True), (0.8, True)), ([1, 2], [0, 1, 2]), ([1], [0, 1])),
         (((0.6, False), (0.7, False)), ([], [0, 1]), ([], [0, 1])),
@@ -92,10 +92,14 @@ def test_nobody_looks_twice_behind_the_largest_face(
 ) -> None:
     faces = [Face((0, 0, 90 - n, 90 - n), score, None) for n, (score, _) in enumerate(scores)]
     for only, (given_, seen) in ((False, every), (True, largest)):
-        verified, looks = detect.Verified(lambda *_: faces, only), []
-        monkeypatch.setattr(
-            verified, "accepts", lambda _, face, looks=looks: looks.append(face) or dict(scores)[face.score]
-        )
+        verified = detect.Verified(lambda *_: faces, only)
+        looks: list[Face] = []
+
+        def accepts(_: Pixels, face: Face, looks: list[Face] = looks) -> bool:
+            looks.append(face)
+            return dict(scores)[face.score]
+
+        monkeypatch.setattr(verified, "accepts", accepts)
         assert verified(texture(0)) == [faces[n] for n in given_]
         assert looks == [faces[n] for n in seen]
 
