@@ -50,7 +50,7 @@ def prepare(work: Path, faces: Path) -> None:
         folder.mkdir()
     raw, crops, resized, filtered, out = folders
     scrape.run(work / "sources.yaml", raw, work / "downloads")
-    crop.run(raw, crops, dataclasses.replace(given.crop, margin=MARGIN, lift=LIFT))
+    crop.run(raw, crops, dataclasses.replace(given.crop, margin=MARGIN, lift=LIFT), given.resize)
     resize.run(crops, resized, given.resize)
     # no least size in bytes: the real pictures are smaller than 512 px, and 64 px are wanted
     run_filter(resized, filtered, dataclasses.replace(given.filter, min_bytes=0))

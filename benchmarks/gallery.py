@@ -38,7 +38,7 @@ def judged(character: str, folder: Path, settings: Params) -> pd.DataFrame:
             (raw / file).write_bytes(render(post))
             rows.append(manifest.kept({"id": str(post.id), "domain": post.style, "source": post.kind}, file=file))
     manifest.save(raw, rows, "benchmark", "")
-    crop.run(raw, crops, settings.crop)
+    crop.run(raw, crops, settings.crop, settings.resize)
     resize.run(crops, resized, settings.resize)
     run_filter(resized, filtered, settings.filter)
     dedupe.run(filtered, out, settings.dedupe)

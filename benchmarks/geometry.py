@@ -21,6 +21,7 @@ from semireal.faces import crop, detect
 from semireal.manifest import Row
 from semireal.params import whole
 from semireal.params.crop import Crop
+from semireal.params.resize import Resize
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 512  # px; all crops are looked at in one size
@@ -39,7 +40,7 @@ def crops(faces: Path, out: Path, settings: Crop) -> list[Row]:
         for n, (kind, path) in enumerate(zip(chosen["class"], chosen["path"], strict=True))
     ]
     manifest.save(raw, rows, "benchmark", "")
-    crop.run(raw, out / "crops", settings)
+    crop.run(raw, out / "crops", settings, Resize(size=SIZE, quality=95))
     return manifest.read_kept(out / "crops")
 
 

@@ -132,7 +132,9 @@ def judged(pictures: list[tuple[Pixels, detect.Face]], given: Params) -> dict[st
         for img, face in tqdm(pictures, desc="crop"):
             for kind, picture in cuts(img, face):
                 Image.fromarray(np.ascontiguousarray(picture)).save(path, compress_level=1)
-                (row,) = crop.crop_image(path, {"id": "x"}, detector, up, given.crop, path.with_name("head"))
+                (row,) = crop.crop_image(
+                    path, {"id": "x"}, detector, up, given.crop, given.resize, path.with_name("head")
+                )
                 right = 0 if "turned" not in kind else (360 - int(kind.split()[2])) % 360
                 kept = "kept" if row.get("turned") == right else "kept, the wrong way up"
                 found.setdefault(kind, Counter())[row["reason"] or kept] += 1

@@ -6,6 +6,7 @@ from semireal import params, paths, stage
 from semireal.collect import takedowns
 from semireal.faces import crop
 from semireal.params.crop import Crop
+from semireal.params.resize import Resize
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Given:
 
     collection: str
     crop: Crop
+    resize: Resize
 
 
 def main() -> None:
@@ -21,7 +23,7 @@ def main() -> None:
     given = params.load(Given)
     taken_down = takedowns.read(takedowns.FILE)
     stage.may_write(paths.CROPS)
-    looked = crop.look(paths.RAW / given.collection, given.crop, taken_down)
+    looked = crop.look(paths.RAW / given.collection, given.crop, given.resize, taken_down)
     with stage.output(paths.CROPS) as out:
         crop.write(out, looked, given.crop)
 

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 
 PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8"
 HEIC = "HEIC"
 POSTSCRIPT = "PostScript (EPS)"
 # What Pillow may read, by its names: pictures, and nothing that is a program (it would start Ghostscript for an EPS)

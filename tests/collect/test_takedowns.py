@@ -142,11 +142,12 @@ def test_crop_leaves_out_what_is_taken_down(make_dataset: Callable[..., Path], t
     """The raw collection stays as it is, as a frozen one does; what follows it does not have the image."""
     rows: list[dict[str, Any]] = [{"artist": "A", "page_url": "https://a.org/1"}, {"artist": "B", "page_url": ""}]
     raw = make_dataset("raw", [(texture(n, 128, 128), row | {"domain": "portrait"}) for n, row in enumerate(rows)])
-    given_ = whole.load(ROOT / "params.yaml").crop
+    given_ = whole.load(ROOT / "params.yaml")
+    settings = dataclasses.replace(given_.crop, detector_portrait="yunet")
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(UserError, match="crop: none of 2 images kept"):  # textures have no face
-        crop.run(raw, out, dataclasses.replace(given_, detector_portrait="yunet"), listed(tmp_path, "http://a.org,,,"))
+        crop.run(raw, out, settings, given_.resize, listed(tmp_path, "http://a.org,,,"))
     assert manifest.read(out)["reason"].tolist() == [takedowns.REASON, "no face"]
 
 

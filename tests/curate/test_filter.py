@@ -290,7 +290,7 @@ def test_the_gallery_is_judged_as_it_was_made(tmp_path: Path) -> None:
         for name, post in made.items()
     ]
     manifest.save(raw, rows, "test", "")
-    crop.run(raw, crops, given.crop)
+    crop.run(raw, crops, given.crop, given.resize)
     resize.run(crops, resized, given.resize)
     run_filter(resized, filtered, given.filter)
     dedupe.run(filtered, out, given.dedupe)

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from conftest import texture
@@ -23,6 +24,20 @@ def test_every_crop_becomes_a_square_jpeg(make_dataset: Callable[..., Path], tmp
         assert row["bytes"] == (out / row["file"]).stat().st_size
     same = images.load_rgb(out / rows[1]["file"])
     assert np.abs(same.astype(int) - texture(1, 128, 128)).mean() < 4  # JPEG's own loss only
+
+
+def test_what_is_finished_already_stays_as_it_is(tmp_path: Path) -> None:
+    done = images.encode_jpeg(texture(1, 64, 64), 80)
+    path = tmp_path / "x.jpg"
+    path.write_bytes(done)
+    assert resize.finished(path, Resize(size=64, quality=95)) == done
+    other = resize.finished(path, Resize(size=32, quality=95))  # of another size than the dataset's
+    assert images.decode(other).shape == (32, 32, 3)
+    Image.fromarray(texture(1, 64, 64)).save(path, "PNG")  # whatever its name
+    assert resize.finished(path, Resize(size=64, quality=95)) == images.encode_jpeg(texture(1, 64, 64), 95)
+    path.write_bytes(done[:50])
+    with pytest.raises(images.ImageError, match="not an image"):
+        resize.finished(path, Resize(size=64, quality=95))
 
 
 def test_same_input_same_bytes(make_dataset: Callable[..., Path], tmp_path: Path) -> None:

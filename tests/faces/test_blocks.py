@@ -3,6 +3,8 @@ import io
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from semireal.collect.gallery import faces as gallery
@@ -21,6 +23,30 @@ def jpeg(img: Pixels, quality: int) -> Pixels:
     data = io.BytesIO()
     Image.fromarray(img).save(data, "JPEG", quality=quality)
     return np.asarray(Image.open(data))
+
+
+def share_by_floats(img: Pixels) -> float:
+    """blocks.share, written down without care for time."""
+    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    axes = []
+    for axis in (0, 1):
+        steps = np.abs(np.diff(grey, axis=axis))
+        axes.append(np.minimum(steps, blocks.LOUD * np.median(steps) + blocks.QUIET).mean(axis=1 - axis))
+    found = []
+    for period in blocks.PERIODS:
+        if blocks.LEAST * period <= len(axes[0]):
+            places = [one[: len(one) // period * period].reshape(-1, period).mean(axis=0) for one in axes]
+            usual = [np.median(one) if period > 2 else one.min() for one in places]
+            found.append(min(1 - u / one.max() if one.max() > 0 else 0 for u, one in zip(usual, places, strict=True)))
+    return max(found, default=0)
+
+
+@given(st.integers(2, 90), st.integers(0, 255), st.integers(0, 255), st.integers(1, 9), st.integers(0, 99))
+def test_counting_changes_nothing(side: int, low: int, high: int, by: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    levels = rng.integers(min(low, high), max(low, high) + 1, (side, side, 3), dtype=np.uint8)
+    for img in (levels, enlarged(levels, by)[:side, :side]):
+        assert blocks.share(np.ascontiguousarray(img)) == pytest.approx(share_by_floats(img), abs=1e-6)
 
 
 def enlarged(img: Pixels, by: int) -> Pixels:

@@ -13,10 +13,12 @@ from PIL import Image
 from conftest import texture
 from semireal import images, manifest
 from semireal.collect.gallery import faces as gallery
+from semireal.curate import resize
 from semireal.errors import UserError
 from semireal.faces import crop, detect, upright
 from semireal.faces.detect import Face
 from semireal.params.crop import Crop
+from semireal.params.resize import Resize
 from semireal.training.dataset import eyes
 
 PARAMS = Crop(
@@ -33,6 +35,7 @@ PARAMS = Crop(
     min_edge=None,
     max_outside=None,
 )
+FINAL = Resize(size=1024, quality=95)  # larger than the heads here, which keep their pixels
 ALIGNED = replace(PARAMS, geometry="aligned")
 ROW = {"id": "00ff", "domain": "photo", "source": "s", "status": "kept", "file": "images/x.png"}
 
@@ -75,8 +78,15 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "x.png"
 
 
+class Straight:
+    """In place of upright.Upright: no face has to be turned."""
+
+    def __call__(self, img: images.Pixels, face: Face) -> upright.Turned:
+        return upright.Turned(0, face)
+
+
 def cropped(picture: Path, detector: Any, params: Crop) -> list[manifest.Row]:
-    return crop.crop_image(picture, ROW, detector, upright.Upright(), params, picture.with_name("head"))
+    return crop.crop_image(picture, ROW, detector, upright.Upright(), params, FINAL, picture.with_name("head"))
 
 
 def test_crop_is_the_square_of_the_picture(picture: Path) -> None:
@@ -86,6 +96,43 @@ def test_crop_is_the_square_of_the_picture(picture: Path) -> None:
     assert np.array_equal(out, texture(3, 300, 400)[y0:y1, x0:x1])
     assert (row["id"], row["status"], row["crop_side"], row["score"]) == ("00ff-0", "kept", 114, 0.91)
     assert (row["raw_width"], row["raw_height"]) == (400, 300)
+
+
+FRONTAL = np.array([[40, 50], [60, 50], [50, 62], [42, 75], [58, 75]], np.float32)  # eyes 20 apart, mouth 25 below
+SMALL = Resize(size=64, quality=90)
+
+
+def cut(picture: Path, found: Face, params: Crop, final: Resize, stem: Path) -> manifest.Row:
+    """A picture cut where somebody has found an upright face."""
+    detector: Any = lambda _: [found]  # noqa: E731
+    straight: Any = Straight()
+    (row,) = crop.crop_image(picture, ROW, detector, straight, params, final, stem)
+    return row
+
+
+@pytest.mark.parametrize("params", [PARAMS, ALIGNED])
+@pytest.mark.parametrize("corner", [100, 10])  # inside of the picture, and so that the square reaches past it
+def test_a_large_head_is_finished_as_stage_resize_would(picture: Path, params: Crop, corner: int) -> None:
+    found = replace(face(corner, corner, corner + 60, corner + 60), landmarks=FRONTAL + np.float32(corner))
+    pixels, finished = (
+        cut(picture, found, params, final, picture.with_name(name))
+        for name, final in (("pixels", FINAL), ("finished", SMALL))
+    )
+    assert (pixels["file"], finished["file"]) == ("pixels-0.png", "finished-0.jpg")
+    data = (picture.parent / finished["file"]).read_bytes()
+    assert data == resize.finished(picture.parent / pixels["file"], SMALL)
+    assert data == resize.finished(picture.parent / finished["file"], SMALL)
+    assert images.load_rgb(picture.parent / finished["file"]).shape == (64, 64, 3)
+    same = ("crop_side", "crop_box", "blocks", "outside")
+    assert [pixels[name] for name in same] == [finished[name] for name in same]
+
+
+@pytest.mark.parametrize("size", [113, 114, 115])
+def test_a_smaller_head_keeps_its_pixels(picture: Path, size: int) -> None:
+    of_114 = face(100, 100, 160, 160)
+    row = cut(picture, of_114, PARAMS, Resize(size=size, quality=90), picture.with_name("head"))
+    assert row["file"].endswith(".jpg" if size <= 114 else ".png")
+    assert len(images.load_rgb(picture.parent / row["file"])) == min(size, 114)
 
 
 def test_all_faces_or_the_largest(picture: Path) -> None:
@@ -108,7 +155,6 @@ def test_rejections_have_a_row_and_no_file(picture: Path) -> None:
     assert not list((picture.parent / "images").iterdir())
 
 
-FRONTAL = np.array([[40, 50], [60, 50], [50, 62], [42, 75], [58, 75]], np.float32)  # eyes 20 apart, mouth 25 below
 POINT = st.tuples(st.floats(-500, 1500), st.floats(-500, 1500))
 
 
@@ -263,7 +309,7 @@ def test_the_stage_says_what_a_smaller_least_face_would_bring_back(
     rows = [manifest.kept({"id": name, "domain": "photo", "source": "s"}, file=f"{name}.png") for name in "xy"]
     manifest.save(raw, rows, "test", "")
     least = round(side * 1.2)
-    crop.run(raw, out, replace(DRAWN, min_face=least))
+    crop.run(raw, out, replace(DRAWN, min_face=least), FINAL)
     report = json.loads((out / "report.json").read_text())
     assert report["rejected"] == {"face too small": 1}
     assert report["milder"] == {f"min_face: {round(least * 0.75)}": 1}
@@ -289,6 +335,15 @@ def test_bars_are_no_part_of_a_picture(picture: Path, detector: detect.Detector)
         assert abs(np.array(row["box"].split(), float)[1] - (60 + y0 - max(y0 - 40, 0))) < 25
 
 
+@given(st.tuples(*[st.floats(0, 60)] * 2), st.integers(1, 60), st.floats(-180, 180))
+def test_a_square_reaches_past_its_picture_where_a_corner_does(
+    centre: tuple[float, float], side: int, angle: float
+) -> None:
+    at = crop.Square(centre, side, angle)
+    corners, pixels = (crop._outside(at, n, 60, 60) for n in (np.array([0, side - 1]), np.arange(side)))
+    assert (corners.max() > 0) == (pixels.max() > 0)
+
+
 def test_a_large_square_past_the_border_is_made_smaller_first() -> None:
     img = np.asarray(Image.fromarray(drawn(1)).resize((3000, 3000)))
     at = crop.Square((1500.0, 1500.0), 3200, 3.0)
@@ -307,7 +362,7 @@ def test_each_domain_has_its_detector(tmp_path: Path) -> None:
     rows = [manifest.kept({"id": name, "domain": name, "source": "s"}, file="x.png") for name in ("photo", "portrait")]
     manifest.save(raw, rows, "test", "")
     with pytest.raises(UserError, match="none of 2 images kept"):
-        crop.run(raw, out, PARAMS)
+        crop.run(raw, out, PARAMS, FINAL)
     assert manifest.read(out)["detector"].tolist() == ["verified", "yunet"]
 
 
@@ -324,7 +379,7 @@ def test_run_on_real_pictures(shared: Path, tmp_path: Path) -> None:
         for n, path in enumerate(labels[(labels["class"] == kind) & (labels["has_face"] == face)]["path"].iloc[::12])
     ]
     manifest.save(raw, rows, "test", "")
-    crop.run(raw, out, PARAMS)
+    crop.run(raw, out, PARAMS, FINAL)
     found = manifest.read(out).groupby("source")["status"].apply(lambda status: (status == "kept").mean())
     assert found["photo"] >= 0.9
     assert found["portrait"] >= 0.9

@@ -75,6 +75,49 @@ def test_sure_faces_get_no_second_look(verified: detect.Verified, monkeypatch: p
     assert looked == [0.6]
 
 
+@pytest.mark.parametrize(
+    ("scores", "every", "largest"),
+    [
+        # confidence, and whether it is a face on a second look; faces given and looked at, of all and of the largest
+        (((0.95, False), (0.6, True)), ([0, 1], [1]), ([0], [])),
+        (((0.6, False), (0.7, True), (0.8, True)), ([1, 2], [0, 1, 2]), ([1], [0, 1])),
+        (((0.6, False), (0.7, False)), ([], [0, 1]), ([], [0, 1])),
+    ],
+)
+def test_nobody_looks_twice_behind_the_largest_face(
+    scores: tuple[tuple[float, bool], ...],
+    every: tuple[list[int], list[int]],
+    largest: tuple[list[int], list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faces = [Face((0, 0, 90 - n, 90 - n), score, None) for n, (score, _) in enumerate(scores)]
+    for only, (given_, seen) in ((False, every), (True, largest)):
+        verified = detect.Verified(lambda *_: faces, only)
+        looks: list[Face] = []
+
+        def accepts(_: Pixels, face: Face, looks: list[Face] = looks) -> bool:
+            looks.append(face)
+            return dict(scores)[face.score]
+
+        monkeypatch.setattr(verified, "accepts", accepts)
+        assert verified(texture(0)) == [faces[n] for n in given_]
+        assert looks == [faces[n] for n in seen]
+
+
+def test_the_largest_of_several_detectors_is_known_only_in_the_end() -> None:
+    alone, several = (detect.make(name, 0.5, 480, largest=True) for name in ("verified", "verified+haar"))
+    assert alone.detector.largest  # type: ignore[attr-defined]
+    assert not several.detector.detectors[0].largest  # type: ignore[attr-defined]
+
+
+def test_the_largest_face_is_the_first_of_all(shared: Path) -> None:
+    every, largest = (detect.make("verified", 0.5, 480, largest=only) for only in (False, True))
+    for path in sorted((shared / "faces").glob("*/*"))[::20]:
+        img = images.load_rgb(path)
+        found, first = every(img), largest(img)
+        assert [face.box for face in first] == [face.box for face in found[:1]]
+
+
 def test_features_are_log_odds(verified: detect.Verified) -> None:
     img = texture(1, 200, 300)
     limit = math.log((1 - verified.EPS) / verified.EPS)

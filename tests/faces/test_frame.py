@@ -10,6 +10,34 @@ from semireal.faces import frame
 PICTURE = texture(4, 120, 160)
 
 
+def bar_by_all_lines(grey: np.ndarray) -> int:
+    """frame._bar, but for looking at every line of the picture."""
+    height = grey.shape[0]
+    same = (np.percentile(grey, 99, axis=1) - np.percentile(grey, 1, axis=1) <= frame.FLAT) & (
+        np.abs(np.median(grey, axis=1) - np.median(grey[0])) <= frame.FLAT
+    )
+    bar = int(np.argmin(same)) if not same.all() else height
+    if bar < frame.LEAST * height or bar > frame.MOST * height:
+        return 0
+    begins = np.abs(grey[bar : bar + frame.SOFT] - np.median(grey[:bar])).max(axis=0)
+    return bar if (begins > frame.EDGE).mean() >= frame.ACROSS else 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 40), st.integers(0, 25)), min_size=1), st.integers(1, 150))
+def test_a_bar_ends_where_all_lines_together_say(stripes: list[tuple[int, int, int]], width: int) -> None:
+    rng = np.random.default_rng(0)
+    lines = [rng.integers(level, level + noise + 1, (n, width)) for n, level, noise in stripes]
+    grey = np.concatenate(lines).astype(np.uint8)
+    for one in (grey, grey[::-1]):
+        assert frame._bar(one) == bar_by_all_lines(one.astype(np.int16))
+
+
+def test_steps_whose_bars_would_leave_nothing_are_left() -> None:
+    steps = np.repeat(np.array([0, 10, 20], np.uint8), (40, 20, 40))[:, None, None] + np.zeros((100, 120, 3), np.uint8)
+    assert frame.inside(steps) == (0, 0, 120, 100)
+    assert frame.inside(np.ascontiguousarray(steps.transpose(1, 0, 2))) == (0, 0, 100, 120)
+
+
 @given(st.tuples(*[st.integers(0, 40)] * 4), st.integers(0, 255), st.integers(0, 3))
 def test_what_is_inside_of_the_bars_is_found(widths: tuple[int, int, int, int], colour: int, noise: int) -> None:
     top, bottom, left, right = (0 if width < 4 else width for width in widths)

@@ -32,7 +32,7 @@ AGAIN = {
     "collection": STAGES,
     "seed": ["train", "sample", "evaluate", "report"],
     "crop": STAGES,
-    "resize": STAGES[1:],
+    "resize": STAGES,  # stage crop finishes the large heads
     "filter": STAGES[2:],
     "dedupe": STAGES[3:],
     "train": ["train", "sample", "evaluate", "report"],

@@ -60,14 +60,21 @@ def test_band_is_around_the_eyes_that_most_have() -> None:
 def test_eyes_are_where_the_crop_stage_put_them(shared: Path, tmp_path: Path, geometry: str) -> None:
     """Landmarks of the manifest, against the detector on the finished crop of a head that is tilted."""
     raw = shared / "faces" / "photo"
-    settings = dataclasses.replace(whole.load(ROOT / "params.yaml").crop, geometry=geometry)
+    given = whole.load(ROOT / "params.yaml")
+    settings = dataclasses.replace(given.crop, geometry=geometry)
     detector = detect.make(settings.detector_photo, settings.score, settings.detect_size)
     (tmp_path / "images").mkdir()
     for n, path in enumerate(sorted(raw.iterdir())[:6]):
         img = np.ascontiguousarray(images.cut(images.load_rgb(path), (300, 300), 700, 20.0, 0))
         images.save_png(tmp_path / f"{n}.png", img)
         for row in crop.crop_image(
-            tmp_path / f"{n}.png", {"id": str(n)}, detector, upright.Upright(), settings, tmp_path / "head"
+            tmp_path / f"{n}.png",
+            {"id": str(n)},
+            detector,
+            upright.Upright(),
+            settings,
+            given.resize,
+            tmp_path / "head",
         ):
             if row["status"] != "kept":
                 continue

@@ -1,4 +1,4 @@
-"""resize: bring every crop to one size, as RGB JPEG."""
+"""resize: bring every crop to one size, as RGB JPEG, that is not of it yet."""
 
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,7 @@ def look(crops: Path, params: Resize) -> list[tuple[Row, Found | None]]:
 
 def resized(params: Resize, path: Path, _: Any, stem: Path) -> tuple[int, list[Path]]:
     """Write <stem>.jpg; see semireal.measured.Job.work."""
-    with images.unpacked(path) as img:
-        data = images.encode_jpeg(images.resize(img, params.size), params.quality)
+    data = finished(path, params)
     file = stem.with_suffix(".jpg")
     files.write_new(file, data)
     return len(data), [file]
@@ -44,3 +43,11 @@ def write(out: Path, looked: list[tuple[Row, Found | None]]) -> None:
         return manifest.kept(row, file=file, bytes=found.value)
 
     manifest.save(out, [one(*both) for both in looked], "resize", "Look at the manifest of the crops")
+
+
+def finished(crop: Path, params: Resize) -> bytes:
+    """A crop as a JPEG of the dataset; stage crop has finished those that are large enough already."""
+    if images.is_jpeg(crop, params.size):
+        return crop.read_bytes()
+    with images.unpacked(crop) as img:
+        return images.encode_jpeg(images.resize(img, params.size), params.quality)

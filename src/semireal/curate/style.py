@@ -6,6 +6,7 @@ are in style.safetensors beside this file; semireal.classifiers.style makes them
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,6 @@ _STEPS = (0.5, 1, 2, 4, 8, 16, 32)  # grey levels per px between the bins of the
 _RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
 Vector = NDArray[np.float32]
-Grey = NDArray[np.float32]
 
 
 def _centre(size: int) -> slice:
@@ -43,6 +43,7 @@ class Features:
 
     def __init__(self) -> None:
         self._net = cv2.dnn.readNetFromONNX(str(weights.find(weights.YUNET)))
+        self._layers: Any = None  # memory that those of the next picture go to
 
     def __call__(self, img: Pixels) -> tuple[Vector, Vector]:
         """Trunk and texture features of an [N, N, 3] image, any N."""
@@ -54,45 +55,67 @@ class Features:
         A network that knows faces sees them through brush strokes; how strongly its filters answer depends on them.
         """
         self._net.setInput(cv2.dnn.blobFromImage(_scaled(img, TRUNK_SIZE), swapRB=True))
-        values = []
-        for layer in self._net.forward(_TRUNK):
+        self._layers = self._net.forward(_TRUNK, self._layers)
+        values: list[Vector] = []
+        for layer in self._layers:
             whole = layer[0]
             middle = _centre(whole.shape[1])
             for part in (whole, whole[:, middle, middle]):
-                values += [part.mean((1, 2)), part.std((1, 2))]
+                values += _moments(part.reshape(len(part), -1))
         return np.asarray(np.log1p(np.concatenate(values)), np.float32)
+
+
+def _moments(rows: NDArray[np.float32]) -> tuple[Vector, Vector]:
+    """Mean and deviation of each row, in one pass over it."""
+    count = rows.shape[1]
+    mean = rows @ np.full(count, 1 / count, np.float32)
+    square = np.vecdot(rows, rows) / np.float32(count)
+    return mean, np.sqrt(np.maximum(square - mean**2, 0))
 
 
 def _texture(img: Pixels) -> Vector:
     """Histograms of gradients and of local binary patterns at several scales, of the picture and of its centre."""
     values = []
     for size in TEXTURE_SIZES:
-        grey = cv2.cvtColor(_scaled(img, size), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        grey = np.asarray(cv2.cvtColor(_scaled(img, size), cv2.COLOR_RGB2GRAY), np.uint8)
         middle = _centre(size)
-        for part in (grey, grey[middle, middle]):
+        for part in (grey, np.ascontiguousarray(grey[middle, middle])):
             values += [_gradients(part), _patterns(part, 1), _patterns(part, 2)]
     # square roots: differences of small shares count as well
     return np.sqrt(np.concatenate(values)).astype(np.float32)
 
 
-def _gradients(grey: Grey) -> NDArray[np.float64]:
-    x, y = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
-    places = np.searchsorted(np.array(_STEPS, np.float32), np.hypot(x, y).ravel(), side="right")
-    return np.bincount(places, minlength=len(_STEPS) + 1) / grey.size
+def _gradients(grey: Pixels) -> NDArray[np.float64]:
+    """Shares of the pixels whose gradient lies between two of _STEPS."""
+    x, y = (cv2.Sobel(grey, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))  # whole numbers, 8 a grey level
+    square = x * x + y * y
+    reached = [np.count_nonzero(square >= (8 * step) ** 2) for step in _STEPS]
+    return -np.diff([grey.size, *reached, 0]) / grey.size
 
 
-def _patterns(grey: Grey, radius: int) -> NDArray[np.float64]:
+def _patterns(grey: Pixels, radius: int) -> NDArray[np.float64]:
     """Shares of the uniform, rotation-invariant local binary patterns (Ojala et al. 2002), with a margin of 2 levels.
 
     Neighbours are the eight at `radius` px in a square; ten bins.
     """
     height, width = grey.shape
     wide = cv2.copyMakeBorder(grey, radius, radius, radius, radius, cv2.BORDER_REFLECT)
-    moved = [wide[radius * (1 + y) :, radius * (1 + x) :][:height, :width] for y, x in _RING]
-    brighter = np.stack([part >= grey + 2 for part in moved])
-    changes = (brighter != np.roll(brighter, 1, axis=0)).sum(0)
-    code = np.where(changes <= 2, brighter.sum(0), len(_RING) + 1)
-    return np.bincount(code.ravel(), minlength=len(_RING) + 2) / grey.size
+    least, code = np.minimum(grey, 254) + np.uint8(1), np.zeros_like(grey)  # nothing is two levels above 254
+    for y, x in _RING:
+        brighter = wide[radius * (1 + y) :, radius * (1 + x) :][:height, :width] > least
+        code += code
+        code += brighter
+    return np.bincount(_UNIFORM, cv2.calcHist([code], [0], None, [256], [0, 256]).ravel()) / grey.size
+
+
+def _uniform() -> NDArray[np.intp]:
+    """[256]: the bin of each set of brighter neighbours: how many they are, or the last where they are not together."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+    changes = (bits != np.roll(bits, 1, axis=1)).sum(1)
+    return np.where(changes <= 2, bits.sum(1), len(_RING) + 1).astype(np.intp)
+
+
+_UNIFORM = _uniform()
 
 
 def _scaled(img: Pixels, size: int) -> Pixels:

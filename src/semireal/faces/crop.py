@@ -17,6 +17,7 @@ from semireal.images import Pixels
 from semireal.manifest import Row
 from semireal.measured import Found, Image, Job
 from semireal.params.crop import Crop
+from semireal.params.resize import Resize
 
 BLUR = 0.02  # standard deviation of the blur outside of the image, in sides of the square
 FADE = 0.3  # so far outside of the image only one colour is left, in sides of the square
@@ -25,15 +26,18 @@ MILDER = {"min_face": 0.75, "min_edge": 0.67, "max_outside": 1.2}  # see semirea
 PLACES = 32  # points on each axis that say how much of a square lies outside
 
 
-def run(raw: Path, out: Path, params: Crop, taken_down: Takedowns = takedowns.NOTHING) -> None:
-    """Read the raw collection `raw`, write `images/<image id>-<n>.png`, manifest and report to `out`.
+def run(raw: Path, out: Path, params: Crop, final: Resize, taken_down: Takedowns = takedowns.NOTHING) -> None:
+    """Read the raw collection `raw`, write `images/<image id>-<n>`, manifest and report to `out`.
 
-    An image that is taken down is rejected unseen, so that the list also counts for collections made before.
+    A head that is at least as large as the images of the dataset is finished here, as a JPEG of their `final` format:
+    writing all of its pixels for stage resize to read took longer than all else. A smaller one is a PNG with the pixels
+    that it has. An image that is taken down is rejected unseen, so that the list also counts for collections made
+    before.
     """
-    write(out, look(raw, params, taken_down), params)
+    write(out, look(raw, params, final, taken_down), params)
 
 
-def look(raw: Path, params: Crop, taken_down: Takedowns = takedowns.NOTHING) -> list[list[Row]]:
+def look(raw: Path, params: Crop, final: Resize, taken_down: Takedowns = takedowns.NOTHING) -> list[list[Row]]:
     """Of each raw image a row per face, kept, or one that says why there is none.
 
     `file` is where the cut head lies, which stage crop then gives its name.
@@ -42,7 +46,7 @@ def look(raw: Path, params: Crop, taken_down: Takedowns = takedowns.NOTHING) -> 
     seen = [row for row in rows if not taken_down.matches(row)]
     # the rest of the parameters decides about what has been found
     deciding = replace(params, min_edge=None, max_outside=None)
-    job = Job("crop", __name__, deciding, partial(heads, deciding))
+    job = Job("crop", __name__, (deciding, final), partial(heads, deciding, final))
     names = [params.detector_photo if row["domain"] == "photo" else params.detector_portrait for row in seen]
     asked = [Image(raw / row["file"], name) for row, name in zip(seen, names, strict=True)]
     found = {row["id"]: one for row, one in zip(seen, measured.each(job, asked), strict=True)}
@@ -65,10 +69,10 @@ def _rows(row: Row, found: Found | None) -> list[Row]:
     ]
 
 
-def heads(params: Crop, path: Path, detector: str, stem: Path) -> tuple[list[Row], list[Path]]:
-    """Write <stem>-<n>.png for each face; gives the columns that stage crop adds. See semireal.measured.Job.work."""
+def heads(params: Crop, final: Resize, path: Path, detector: str, stem: Path) -> tuple[list[Row], list[Path]]:
+    """Write <stem>-<n>.* for each face; gives the columns that stage crop adds. See semireal.measured.Job.work."""
     with _detectors(detector, params).borrowed() as found, _ups.borrowed() as up:
-        rows = crop_image(path, {"id": "", "detector": detector}, found, up, params, stem)
+        rows = crop_image(path, {"id": "", "detector": detector}, found, up, params, final, stem)
     return rows, [stem.with_name(row["file"]) for row in rows if row["file"]]
 
 
@@ -85,8 +89,9 @@ def write(out: Path, looked: Sequence[Sequence[Row]], params: Crop) -> None:
 @cache
 def _detectors(name: str, params: Crop) -> workers.Pool[detect.Detector]:
     """One for each thread, and never one for more: they are not made for that."""
-    make = partial(detect.make, name, params.score, params.detect_size, params.min_face, params.faces == "all")
-    return workers.Pool(make)
+    every = params.faces == "all"
+    rest = (params.score, params.detect_size, params.min_face, every, not every)
+    return workers.Pool(partial(detect.make, name, *rest))
 
 
 _ups = workers.Pool(upright.Upright)
@@ -97,27 +102,27 @@ def _decided(row: Row, params: Crop, out: Path) -> Row:
     reason = row["reason"] or verdict(row, params)
     if reason:
         return manifest.rejected(row, reason)
-    file = f"images/{row['id']}.png"
+    file = f"images/{row['id']}{row['file'].suffix}"
     files.link(row["file"], out / file)
     return row | {"file": file}
 
 
 def crop_image(
-    path: Path, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, stem: Path
+    path: Path, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, final: Resize, stem: Path
 ) -> list[Row]:
     """Crop one image; returns a row per face, or one row that says why there is none.
 
-    The heads are written to <stem>-<n>.png; `file` is the name.
+    The heads are written to <stem>-<n>, with their ending; `file` is the name.
     """
     try:
         with images.unpacked(path) as img:
-            return _crop_faces(img, row, detector, up, params, stem)
+            return _crop_faces(img, row, detector, up, params, final, stem)
     except images.ImageError as error:
         return [manifest.rejected(row, str(error), image_id=row["id"])]
 
 
 def _crop_faces(
-    img: Pixels, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, stem: Path
+    img: Pixels, row: Row, detector: detect.Detector, up: upright.Upright, params: Crop, final: Resize, stem: Path
 ) -> list[Row]:
     row = row | {"image_id": row["id"], "raw_width": img.shape[1], "raw_height": img.shape[0]}
     left, top, right, bottom = frame.inside(img)
@@ -134,15 +139,8 @@ def _crop_faces(
         if turned is None:
             rows.append(manifest.rejected(about, "not clear which way up"))
         else:
-            rows.append(
-                _crop_face(
-                    _View(part, (left, top), turned.quarters),
-                    turned.face,
-                    about,
-                    params,
-                    stem.with_name(f"{stem.name}-{n}.png"),
-                )
-            )
+            view = _View(part, (left, top), turned.quarters)
+            rows.append(_crop_face(view, turned.face, about, params, final, stem.with_name(f"{stem.name}-{n}")))
     return rows
 
 
@@ -172,7 +170,7 @@ class _View:
         return np.asarray(upright.turned_points(points, self.size, -self.quarters) + np.array(self.offset))
 
 
-def _crop_face(view: _View, face: detect.Face, row: Row, params: Crop, file: Path) -> Row:
+def _crop_face(view: _View, face: detect.Face, row: Row, params: Crop, final: Resize, stem: Path) -> Row:
     turned = aligned(face, params.scale) if params.geometry == "aligned" else None
     wanted = turned or _around(face.box, params.margin, params.lift)
     left, top, side = square(face.box, params.margin, params.lift, view.size)
@@ -195,8 +193,19 @@ def _crop_face(view: _View, face: detect.Face, row: Row, params: Crop, file: Pat
         return manifest.rejected(row, reason)
     upright_img = view.img
     plain = np.ascontiguousarray(upright_img[top : top + side, left : left + side])
-    images.save_png(file, cut_padded(np.ascontiguousarray(upright_img), turned) if turned else plain)
-    return manifest.kept(row, file=file.name, blocks=round(blocks.share(plain), 3))
+    head = cut_padded(np.ascontiguousarray(upright_img), turned) if turned else plain
+    return manifest.kept(row, file=_save(head, final, stem), blocks=round(blocks.share(plain), 3))
+
+
+def _save(head: Pixels, final: Resize, stem: Path) -> str:
+    """Write a square head to a file beginning with `stem`; returns its name."""
+    if len(head) >= final.size:
+        file = stem.with_name(f"{stem.name}.jpg")
+        files.write_new(file, images.encode_jpeg(images.resize(head, final.size), final.quality))
+    else:
+        file = stem.with_name(f"{stem.name}.png")
+        files.write_new(file, images.encode_png(head))
+    return file.name
 
 
 def verdict(row: Row, params: Crop) -> str:
@@ -269,9 +278,10 @@ def cut_padded(img: Pixels, at: Square) -> Pixels:
     if at.side > LARGEST and share_outside(at, (img.shape[1], img.shape[0])):
         return cut_padded(*_shrunk(img, at))
     sharp = images.cut(img, at.centre, at.side, at.angle, cv2.BORDER_REFLECT)
-    outside = _outside(at, img.shape[1], img.shape[0]) / (FADE * at.side)
-    if outside.max() <= 0:
+    corners = np.array([0, at.side - 1])
+    if _outside(at, corners, img.shape[1], img.shape[0]).max() <= 0:
         return sharp
+    outside = _outside(at, np.arange(at.side), img.shape[1], img.shape[0]) / (FADE * at.side)
     blurred = cv2.GaussianBlur(sharp, (0, 0), BLUR * at.side).astype(np.float32)
     median = np.median(sharp, axis=(0, 1)).astype(np.float32)
     near, far = (np.clip(share, 0, 1)[:, :, None] for share in (3 * outside + 1, outside))
@@ -292,13 +302,14 @@ def _shrunk(img: Pixels, at: Square) -> tuple[Pixels, Square]:
     return np.asarray(small, np.uint8), Square(centre, round(side * zoom), at.angle)
 
 
-def _outside(at: Square, width: int, height: int) -> NDArray[np.float32]:
-    """How far each pixel of the square lies outside of the image, in px; negative inside, from the nearest edge.
+def _outside(at: Square, lines: NDArray[np.int64], width: int, height: int) -> NDArray[np.float32]:
+    """How far pixels of the square lie outside of the image, in px; negative inside, from the nearest edge: [N, N] for
+    those at N places on each axis.
 
     Edges that the square does not reach past do not count.
     """
     turn = images.square_to_image(at.centre, at.side, at.angle).astype(np.float32)
-    v, u = np.mgrid[: at.side, : at.side].astype(np.float32)
+    u, v = np.meshgrid(*[lines.astype(np.float32)] * 2)
     x, y = (row[0] * u + row[1] * v + row[2] for row in turn)
     far: NDArray[np.float32] = np.full_like(x, -np.inf)
     for beyond in (-x, x - (width - 1), -y, y - (height - 1)):

@@ -1,6 +1,7 @@
 """Face detectors: an RGB image in, faces out."""
 
 import ctypes
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -61,20 +62,23 @@ class Detector(Protocol):
         ...
 
 
-def make(name: str, score: float, size: int, least: int = 48, every: bool = False) -> Detector:
+def make(name: str, score: float, size: int, least: int = 48, every: bool = False, largest: bool = False) -> Detector:
     """Build the detector of a parameter: a name, or several joined by "+" (see Union).
 
     score: least confidence, for those that have one in YuNet's terms. size: px, longer side of what they look at. In
     pictures in which faces of `least` px are too small for that they look closer, if they find none, or for `every`.
+    largest: no more than the largest face is wanted, so that nobody has to look twice at those behind it.
     """
+    parts = name.split("+")
+    alone = largest and len(parts) == 1  # which of several is the largest is known only when all have looked
     kinds: dict[str, Callable[[], Detector]] = {
-        "verified": lambda: Verified(YuNet(score, size)),
+        "verified": lambda: Verified(YuNet(score, size), alone),
         "yunet": lambda: YuNet(score, size),
         "animeface": lambda: AnimeFace(size),
         "haar": lambda: Haar(size),
     }
-    parts = [kinds[part]() for part in name.split("+")]
-    return Closer(parts[0] if len(parts) == 1 else Union(parts), size, least, every)
+    detectors = [kinds[part]() for part in parts]
+    return Closer(detectors[0] if len(detectors) == 1 else Union(detectors), size, least, every)
 
 
 def check(name: str) -> None:
@@ -128,7 +132,8 @@ class Verified:
 
     What YuNet takes for a face with a confidence below SURE is often one of a dog or a monkey. So two numbers, the
     confidence and how much the face and its surroundings look like an animal to a network that knows ImageNet, go
-    into a logistic regression (semireal.classifiers.verifier teaches it). Few images have such a face: the speed stays.
+    into a logistic regression (semireal.classifiers.verifier teaches it). largest: only the largest face that is one is
+    given; most doubtful ones are small ones behind it, and a look takes longer than all else.
     """
 
     SURE = 0.9
@@ -138,15 +143,16 @@ class Verified:
     MEAN, SCALE = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
     EPS = 0.01  # probabilities are taken from EPS to 1 - EPS
 
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
+    def __init__(self, detector: Detector, largest: bool = False) -> None:
+        self.detector, self.largest = detector, largest
         self._net = efficientnet.load()
         given = json.loads(VERIFIER.read_text())
         self._weights, self._bias = np.array(given["weights"]), float(given["bias"])
 
     def __call__(self, img: Pixels, size: int | None = None) -> list[Face]:
         """See Detector."""
-        return [face for face in self.detector(img, size) if face.score >= self.SURE or self.accepts(img, face)]
+        faces = (face for face in self.detector(img, size) if face.score >= self.SURE or self.accepts(img, face))
+        return list(itertools.islice(faces, 1 if self.largest else None))
 
     def accepts(self, img: Pixels, face: Face) -> bool:
         """Whether a face is one, at equal odds."""

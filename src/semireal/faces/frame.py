@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from semireal.images import Pixels
 
@@ -18,27 +17,43 @@ Part = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom a
 
 def inside(img: Pixels) -> Part:
     """The part of a picture [H, W, 3] within its bars, of which each has one colour; all of it where it has none."""
-    grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).astype(np.int16)
+    grey = np.asarray(cv2.cvtColor(img, cv2.COLOR_RGB2GRAY), np.uint8)
     left, top, right, bottom = 0, 0, img.shape[1], img.shape[0]
     for _ in range(2):  # a border within bars, at most
-        part = grey[top:bottom, left:right]
-        above, below = _bar(part), _bar(part[::-1])
-        part = part[above : part.shape[0] - below]
-        before, behind = _bar(part.T), _bar(part.T[::-1])
-        left, top, right, bottom = left + before, top + above, right - behind, bottom - below
+        above, below = _bars(grey[top:bottom, left:right])
+        top, bottom = top + above, bottom - below
+        before, behind = _bars(grey[top:bottom, left:right].T)
+        left, right = left + before, right - behind
         if not above + below + before + behind:
             break
     return left, top, right, bottom
 
 
-def _bar(grey: NDArray[np.int16]) -> int:
+def _bars(grey: Pixels) -> tuple[int, int]:
+    """Heights of the bars at the top and at the bottom; none where they would leave nothing, as those of steps do."""
+    above, below = _bar(grey), _bar(grey[::-1])
+    return (above, below) if above + below < len(grey) else (0, 0)
+
+
+def _bar(grey: Pixels) -> int:
     """Height of the bar at the top, 0 for none."""
-    height = grey.shape[0]
-    same = (np.percentile(grey, 99, axis=1) - np.percentile(grey, 1, axis=1) <= FLAT) & (
-        np.abs(np.median(grey, axis=1) - np.median(grey[0])) <= FLAT
-    )
-    bar = int(np.argmin(same)) if not same.all() else height
+    height, bar = len(grey), _flat(grey)
     if bar < LEAST * height or bar > MOST * height:
         return 0
     begins = np.abs(grey[bar : bar + SOFT] - np.median(grey[:bar])).max(axis=0)
     return bar if (begins > EDGE).mean() >= ACROSS else 0
+
+
+def _flat(grey: Pixels) -> int:
+    """How many lines from the top on are of one colour, the same for all.
+
+    They are looked at in runs that grow twofold: the first line of most pictures says that they have no bar.
+    """
+    first, start, lines = np.median(grey[0]), 0, 1
+    while start < len(grey):
+        darkest, middle, lightest = np.percentile(grey[start : start + lines], (1, 50, 99), axis=1)
+        same = (lightest - darkest <= FLAT) & (np.abs(middle - first) <= FLAT)
+        if not same.all():
+            return start + int(np.argmin(same))
+        start, lines = start + lines, 2 * lines
+    return len(grey)
