@@ -374,8 +374,10 @@ def test_a_file_that_is_no_picture_or_gone(port: int, work_root: Path) -> None:
     path.write_text("<script>alert(1)</script>")
     assert ask(port, "GET", "/image/small/00001-0")[:2] == (404, b"not an image")
     path.unlink()
+    assert ask(port, "GET", "/image/small/00001-0")[0] == 200  # that of the stage before
+    shutil.rmtree(work_root / "data")
     assert ask(port, "GET", "/image/small/00001-0")[0] == 404
-    assert ask(port, "GET", "/images")[0] == 200
+    assert ask(port, "POST", "/items", {"ids": ["00001-0", "nobody"]})[0] == 200
 
 
 # --- decisions
