@@ -58,7 +58,7 @@ class Images(Mapping[str, Item]):
     """
 
     def __init__(self, table: pd.DataFrame, files: Mapping[Path, Mapping[str, str]]) -> None:
-        """table: last rows, sorted by id, with their `stage`. files: by folder, in the order of the stages; by id."""
+        """table: last rows, sorted by id; `stage`: place in CHAIN. files: by folder, in the order of the stages; by id."""
         self.columns = {
             name: table[name].to_numpy(float if name in manifest.NUMBERS else object) for name in table.columns
         }
@@ -69,9 +69,9 @@ class Images(Mapping[str, Item]):
         place = self.places[key]
         row = {name: column[place] for name, column in self.columns.items()}
         ids = [row["image_id"], *[key] * len(CHAIN)]  # that of the raw image is another one
-        places = list(zip(self._files, ids, strict=False))[: CHAIN.index(row["stage"]) + 2]
+        places = list(zip(self._files, ids, strict=False))[: row["stage"] + 2]
         there = (_file(folder, self._files[folder].get(name, "")) for folder, name in reversed(places))
-        return Item(row, next(filter(None, there), None), row["stage"].name, self.is_cropped(place))
+        return Item(row, next(filter(None, there), None), CHAIN[row["stage"]].name, self.is_cropped(place))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.places)
@@ -84,7 +84,7 @@ class Images(Mapping[str, Item]):
 
     def is_cropped(self, place: int) -> bool:
         """See Item."""
-        return bool(self.columns["stage"][place] != CHAIN[0] or self.columns["status"][place] == manifest.KEPT)
+        return bool(self.columns["stage"][place] > 0 or self.columns["status"][place] == manifest.KEPT)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def load(last: Path) -> Collection:
     for folder, table in reversed(tables.items()):
         last_ones = table[~table["id"].isin(later)].drop_duplicates("id", keep="last")
         later.update(last_ones["id"])
-        rows.append(last_ones.assign(stage=[folder] * len(last_ones)))
+        rows.append(last_ones.assign(stage=CHAIN.index(folder)))
     table = pd.concat(rows, ignore_index=True).sort_values("id")
     return Collection(given.name, Images(table.assign(rules=_rules(table)), files))
 
