@@ -24,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -82,7 +83,8 @@ def _varied(head: Pixels, rng: np.random.Generator) -> Pixels:
     img = head[top:, left:].astype(np.float32)
     small = Image.fromarray(rng.uniform(-50, 50, (BLUR, BLUR)).astype(np.float32))
     shade = np.asarray(small.resize((img.shape[1], img.shape[0]), Image.Resampling.BICUBIC))
-    return np.clip(img + shade[..., None], 0, 255).astype(np.uint8)
+    varied: Pixels = np.clip(img + shade[..., None], 0, 255).astype(np.uint8)
+    return varied
 
 
 def _described(n: int, digest: str) -> manifest.Row:
@@ -146,7 +148,7 @@ def _decide() -> None:
     print(json.dumps({"one of all": time.process_time() - started}))
 
 
-STEPS = {
+STEPS: dict[str, Callable[[], Any]] = {
     "crop": lambda: _into(paths.CROPS, crop.run, RAW, _settings().crop),
     "resize": lambda: _into(paths.RESIZED, resize.run, paths.CROPS, _settings().resize),
     "filter": lambda: _into(paths.FILTERED, run_filter, paths.RESIZED, _settings().filter),
@@ -196,8 +198,8 @@ def dvc(link: str) -> dict[str, Figures]:
     found = {}
     for folder in (".dvc", ".git"):
         shutil.rmtree(folder, ignore_errors=True)
-    for command in ("git init -q", "dvc init -q", f"dvc config cache.type {link}", "dvc remote add -q -d here remote"):
-        measured(*command.split())
+    for line in ("git init -q", "dvc init -q", f"dvc config cache.type {link}", "dvc remote add -q -d here remote"):
+        measured(*line.split())
     folders = [str(RAW), *map(str, collection.CHAIN)]
     for name, command in {
         "add": ["add", "-q", *folders],

@@ -6,6 +6,7 @@ Stages read the manifest of the stage before, never its folder. Counts always ad
 import csv
 import math
 import re
+import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ NUMBERS = {name.rstrip("#") for name in _DECLARED if name.endswith("#")}
 BASIC = ("id", "status", "reason", "file")  # what no manifest is without
 NAME = re.compile(r"[\w-][\w.-]*")
 POINTS = {"box": 4, "crop_box": 4, "landmarks": 10}  # texts of so many numbers, or empty
+TEXTS = dict.fromkeys(set(COLUMNS) - NUMBERS, object)  # a string type of pandas takes longer to work with
 LARGEST = 2_000_000_000  # bytes
 LONGEST_LINE = 1_000_000  # bytes; a row has some forty texts of text.LONGEST characters, at the most
 
@@ -74,14 +76,11 @@ def read(folder: Path, only: Collection[str] = COLUMNS) -> pd.DataFrame:
     It may come from elsewhere: no id and no file of a kept image leads out of the dataset. only: what is read of the
     columns besides id, status, reason and file, in the order of the file.
     """
-    wanted = {*BASIC, *only}
     try:
         files.check(folder / FILE, LARGEST)
         with files.told(folder / FILE):
             _check_lines(folder)
-        table = pd.read_csv(
-            folder / FILE, dtype=object, keep_default_na=False, lineterminator="\n", usecols=wanted.__contains__
-        )
+        table = _parsed(folder / FILE, {*BASIC, *only})
     except FileNotFoundError:
         raise UserError(
             f"{folder / FILE}: not found. Run `dvc repro`, or `dvc pull {folder}` if it was shared"
@@ -90,6 +89,19 @@ def read(folder: Path, only: Collection[str] = COLUMNS) -> pd.DataFrame:
         raise damaged(folder, " ".join(str(error).split())) from None
     _check(table, folder)
     return table
+
+
+def _parsed(path: Path, wanted: Collection[str]) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # a number that is none is told by _check
+        return pd.read_csv(
+            path,
+            dtype=TEXTS,
+            na_values={name: [""] for name in NUMBERS},
+            keep_default_na=False,
+            lineterminator="\n",
+            usecols=wanted.__contains__,
+        )
 
 
 def _check_lines(folder: Path) -> None:
@@ -109,7 +121,7 @@ def _check_lines(folder: Path) -> None:
 
 
 def _check(table: pd.DataFrame, folder: Path) -> None:
-    """Turn the numbers into such; UserError for a row that says of no image what became of it."""
+    """Turn all numbers into such; UserError for a row that says of no image what became of it."""
     if table.empty:
         return
     _need(table, BASIC, folder)
@@ -123,8 +135,13 @@ def _check(table: pd.DataFrame, folder: Path) -> None:
     _refuse(table, used & table["id"].where(used).duplicated(), "id", "another one for each image", folder)
     _refuse(table, used & ~table["file"].map(is_inside), "file", "a path inside of the folder", folder)
     for name in NUMBERS & set(table.columns):
-        numbers = pd.to_numeric(table[name], errors="coerce")  # an empty text becomes nan as well
-        _refuse(table, (table[name] != "") & ~numbers.astype(float).abs().lt(math.inf), name, "a number", folder)
+        numbers = table[name]
+        if not pd.api.types.is_numeric_dtype(numbers) or pd.api.types.is_bool_dtype(numbers):
+            numbers = pd.to_numeric(numbers.astype(str), errors="coerce")
+        wrong = table[name].notna() & ~numbers.abs().lt(math.inf)
+        if wrong.any():  # say what stands there
+            table = pd.read_csv(folder / FILE, dtype=str, keep_default_na=False, lineterminator="\n", usecols=[name])
+            _refuse(table, wrong, name, "a number", folder)
         table[name] = numbers
 
 

@@ -58,7 +58,7 @@ class Images(Mapping[str, Item]):
     """
 
     def __init__(self, table: pd.DataFrame, files: Mapping[Path, Mapping[str, str]]) -> None:
-        """table: last rows, sorted by id; `stage`: place in CHAIN. files: by folder, in the order of the stages; by id."""
+        """table: last rows, by id, and in `stage` the place of theirs in CHAIN. files: of raw and CHAIN; each by id."""
         self.columns = {
             name: table[name].to_numpy(float if name in manifest.NUMBERS else object) for name in table.columns
         }
