@@ -15,6 +15,7 @@ the page's own time, median and 95th centile of 200. End: from the key End to th
 
 import argparse
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -35,16 +36,10 @@ from PIL import Image
 
 from semireal import manifest, params, paths, stage
 from semireal.collect import attributions, takedowns
-from semireal.collect.gallery.faces import draw
-from semireal.curate import decisions, dedupe, funnel, resize
+from semireal.curate import decisions, funnel
 from semireal.curate.decisions import Decision
-from semireal.curate.filter import run as run_filter
-from semireal.faces import crop
 from semireal.images import Pixels
 from semireal.params import whole
-from semireal.report import pictures, tables
-from semireal.report.experiment import Experiment, Workspace
-from semireal.report.experiment import Given as Shown
 from semireal.review import collection
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +55,8 @@ Figures = dict[str, float]
 
 def make(count: int) -> None:
     """Write the raw collection of `count` images, and the parameters."""
+    from semireal.collect.gallery.faces import draw
+
     shutil.copyfile(ROOT / "params.yaml", "params.yaml")
     (RAW / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -109,13 +106,11 @@ def _described(n: int, digest: str) -> manifest.Row:
 # --- the stages and the tables: each a process, by its name
 
 
-def _into(out: Path, work: Any, *inputs: Any) -> None:
+def _stage(module: str, given: Path, out: Path) -> None:
+    """Run a stage; imported here, so that the memory of the others is theirs."""
+    work = importlib.import_module(f"semireal.{module}").run
     out.mkdir(parents=True)
-    work(*inputs[:1], out, *inputs[1:])
-
-
-def _settings() -> whole.Params:
-    return whole.load(Path("params.yaml"))
+    work(given, out, getattr(whole.load(Path("params.yaml")), module.rpartition(".")[2]))
 
 
 def _funnel() -> None:
@@ -124,7 +119,10 @@ def _funnel() -> None:
 
 
 def _report() -> None:
-    experiment = Experiment(Workspace(Path()), "", params.load(Shown), {})
+    from semireal.report import experiment as known
+    from semireal.report import pictures, tables
+
+    experiment = known.Experiment(known.Workspace(Path()), "", params.load(known.Given), {})
     tables.funnel(experiment)
     pictures.training(experiment)
 
@@ -149,10 +147,10 @@ def _decide() -> None:
 
 
 STEPS: dict[str, Callable[[], Any]] = {
-    "crop": lambda: _into(paths.CROPS, crop.run, RAW, _settings().crop),
-    "resize": lambda: _into(paths.RESIZED, resize.run, paths.CROPS, _settings().resize),
-    "filter": lambda: _into(paths.FILTERED, run_filter, paths.RESIZED, _settings().filter),
-    "dedupe": lambda: _into(paths.DATASET, dedupe.run, paths.FILTERED, _settings().dedupe),
+    "crop": lambda: _stage("faces.crop", RAW, paths.CROPS),
+    "resize": lambda: _stage("curate.resize", paths.CROPS, paths.RESIZED),
+    "filter": lambda: _stage("curate.filter", paths.RESIZED, paths.FILTERED),
+    "dedupe": lambda: _stage("curate.dedupe", paths.FILTERED, paths.DATASET),
     "funnel": _funnel,
     "report": _report,
     "credits": _credits,
