@@ -10,7 +10,7 @@ collection and of what the stages made, with the links `copy` and `hardlink`.
 Page: for each of --rows, manifests of all stages with so many images, whose files are hard links to 64 pictures of
 512 px (a thumbnail is drawn as ever, only the disk has less to read). Start: the process until it says its address.
 Open: from the address in Chromium to the first window of thumbnails. Key: from an arrow key to the laid out page, in
-the page's own time, median and 95th centile of 200. End: from the key End to the thumbnails there.
+the page's own time, median and 95th centile of 40. End: from the key End to the thumbnails there.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from semireal.review import collection
 ROOT = Path(__file__).resolve().parents[1]
 RAW = paths.RAW / "demo/geralt"
 FEW = 64  # pictures behind all rows of a page
-KEYS = 200
+KEYS = 40
 BLUR = 8  # the shade of an image has so many px in each direction, enlarged
 Figures = dict[str, float]
 
