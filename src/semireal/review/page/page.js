@@ -601,7 +601,7 @@ async function start() {
   form.elements.size.value = localStorage.getItem("size") || (innerWidth < 640 ? 110 : 150);
   for (const [name, value] of new URLSearchParams(location.hash.slice(1))) if (form.elements[name]) form.elements[name].value = value;
   await applyFilters();
-  grid.focus({ preventScroll: true });
+  requestAnimationFrame(() => grid.focus({ preventScroll: true })); // the browser looks for `autofocus` first
   if (!columnOf.has(form.elements.number.value)) numbersOf(form.elements.number.value); // what is filtered by next, as a rule
 }
 start();
