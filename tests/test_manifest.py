@@ -1,9 +1,9 @@
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from semireal import manifest
@@ -121,3 +121,27 @@ def test_a_rejected_image_has_a_reason_and_no_file(tmp_path: Path) -> None:
 def test_more_may_be_counted(tmp_path: Path) -> None:
     manifest.save(tmp_path, [manifest.kept({"domain": "photo", "source": "s", "id": "1"}, file="x")], "x", "", hours=2)
     assert json.loads((tmp_path / "report.json").read_text())["hours"] == 2
+
+
+def test_only_what_is_needed_is_read(tmp_path: Path) -> None:
+    row = {name: 1.5 if name in manifest.NUMBERS else "007" for name in manifest.COLUMNS}
+    manifest.write(tmp_path, [manifest.kept(row)])
+    assert list(manifest.read(tmp_path, ["score", "title"])) == [*manifest.BASIC, "title", "score"]
+
+
+@given(st.text("./a\0", max_size=8))
+@example("..")
+@example("a/..")
+@example("...")
+@example("//a")
+def test_inside_is_what_paths_say(name: str) -> None:
+    path = PurePosixPath(name)
+    assert manifest.is_inside(name) == (not path.is_absolute() and ".." not in path.parts and "\0" not in name)
+
+
+@pytest.mark.parametrize("cell", ["nan", "inf", "1e999", "True", "high", "9 9"])
+def test_a_number_that_is_none_is_named_as_it_stands(tmp_path: Path, cell: str) -> None:
+    rows = "".join(f"{n},kept,,a,{cell if n == 2 else n}\n" for n in range(3))
+    (tmp_path / "manifest.csv").write_text(f"id,status,reason,file,score\n{rows}")
+    with pytest.raises(UserError, match=f"image 3: score: found '{cell}', need a number"):
+        manifest.read(tmp_path)

@@ -172,6 +172,7 @@ def test_a_name_that_no_file_can_have_is_no_file(work_root: Path) -> None:
 REQUESTS = [("GET", "/", None), ("GET", "/images", None), ("GET", "/image/small/00001-0", None)]
 REQUESTS += [("POST", "/decide", {"name": "geralt", "ids": ["00001-0"], "action": "reject"})]  # type: ignore[list-item]
 REQUESTS += [("POST", "/undo", {"name": "geralt"})]  # type: ignore[list-item]
+REQUESTS += [("GET", "/number/score", None), ("POST", "/items", {"ids": ["00001-0"]})]  # type: ignore[list-item]
 
 
 def statuses(port: int, headers: dict[str, str], method: str = "") -> set[int]:
@@ -374,8 +375,10 @@ def test_a_file_that_is_no_picture_or_gone(port: int, work_root: Path) -> None:
     path.write_text("<script>alert(1)</script>")
     assert ask(port, "GET", "/image/small/00001-0")[:2] == (404, b"not an image")
     path.unlink()
+    assert ask(port, "GET", "/image/small/00001-0")[0] == 200  # that of the stage before
+    shutil.rmtree(work_root / "data")
     assert ask(port, "GET", "/image/small/00001-0")[0] == 404
-    assert ask(port, "GET", "/images")[0] == 200
+    assert ask(port, "POST", "/items", {"ids": ["00001-0", "nobody"]})[0] == 200
 
 
 # --- decisions
@@ -520,6 +523,7 @@ def test_without_data_one_line_says_what_to_do(work_root: Path) -> None:
 # --- in the browser
 
 MANY = 2000
+LOADED = "return [...document.querySelectorAll('.card img')].every((img) => img.complete && img.naturalWidth > 0)"
 ALL = {f"{n:05}-0" for n in range(MANY)}
 
 
@@ -588,7 +592,9 @@ class Browser:
 def browser(work_root: Path, chromium: webdriver.Chrome) -> Iterator[Browser]:
     make_data(work_root, MANY)
     with serving() as port, server._leading_to(f"http://127.0.0.1:{port}/?token={TOKENS[port]}") as page:
-        yield Browser(chromium, page.as_uri())
+        opened = Browser(chromium, page.as_uri())
+        yield opened
+        opened.until(lambda: chromium.execute_script(LOADED))  # or the server would end before it has answered
     assert log_of(chromium) == []  # no error, and nothing that the policy blocked
 
 
@@ -602,8 +608,7 @@ def test_a_session_in_the_browser(browser: Browser) -> None:
     # only what is near the window is there, the pictures load, and titles are no HTML
     cards = browser.driver.find_elements(By.CSS_SELECTOR, ".card")
     assert 20 < len(cards) < 150
-    loaded = "return [...document.querySelectorAll('.card img')].every((img) => img.complete && img.naturalWidth > 0)"
-    browser.until(lambda: browser.driver.execute_script(loaded))
+    browser.until(lambda: browser.driver.execute_script(LOADED))
     assert browser.driver.find_elements(By.TAG_NAME, "b") == []
 
     # keyboard: a decision moves on to the next image
@@ -730,3 +735,132 @@ def test_large_view_help_and_a_small_window(browser: Browser) -> None:
     assert FILE.read_text() == "broken"
     # the answer 409 is the one thing the console tells
     assert ["409" in message for message in log_of(browser.driver)] == [True]
+
+
+# --- many images
+
+SCROLLED = """
+const line = arguments[0] === 'end' ? document.documentElement.scrollHeight : Number(arguments[0]);
+scrollTo(0, line);
+"""
+
+
+def elements(browser: Browser) -> int:
+    """How many the page holds."""
+    found: int = browser.driver.execute_script("return document.querySelectorAll('*').length")
+    return found
+
+
+def pictures_there(browser: Browser) -> bool:
+    """Whether each card in the window shows its picture."""
+    script = """
+    const seen = [...document.querySelectorAll('.card')].filter((card) => {
+      const at = card.getBoundingClientRect();
+      return at.bottom > 0 && at.top < innerHeight;
+    });
+    return seen.length > 5 && seen.every((card) => card.querySelector('img')?.naturalWidth > 0);
+    """
+    return bool(browser.driver.execute_script(script))
+
+
+@pytest.mark.slow
+def test_far_down_in_many_images(browser: Browser) -> None:
+    """By keys and by the scrollbar: what is there shows, is decided, undone, and the page stays small."""
+    most = elements(browser) + 1500
+
+    def there() -> None:
+        browser.until(lambda: pictures_there(browser))
+        assert elements(browser) < most
+
+    browser.keys(Keys.END)
+    there()
+    assert browser.cursor() == "faceless"
+    browser.keys(Keys.ARROW_LEFT, "r")
+    last = f"{MANY - 1:05}-0"
+    browser.decided({last: Decision("reject")})
+    browser.until(lambda: "rejected by hand" in browser.card(last).text)
+
+    browser.driver.execute_script(SCROLLED, "0")
+    there()
+    assert browser.card("00000-0").is_displayed()
+    for share in (0.2, 0.9, 0.5):  # dragged past what nobody waits for
+        height = browser.driver.execute_script("return document.documentElement.scrollHeight")
+        browser.driver.execute_script(SCROLLED, str(share * height))
+    there()
+    browser.driver.execute_script(SCROLLED, "end")
+    there()
+    browser.click(f"{MANY - 2:05}-0")
+    browser.keys("k")
+    browser.decided({last: Decision("reject"), f"{MANY - 2:05}-0": Decision("keep")})
+
+    browser.keys(Keys.HOME)
+    there()
+    browser.keys("u", "u")
+    browser.decided({})
+    browser.until(lambda: browser.count("hand") == 0)
+    assert browser.cursor() == last  # undoing leads to where it was
+
+    # a range over all, and all of them at once
+    browser.keys(Keys.HOME)
+    browser.keys(Keys.END, held=Keys.SHIFT)
+    assert browser.text("selected") == f"{MANY + 1} selected"
+    browser.keys("p")
+    browser.decided({key: Decision("", "photo") for key in ALL})
+    assert browser.count("hand") == MANY
+    browser.keys("u")
+    browser.decided({})
+
+
+@pytest.mark.slow
+def test_orders_and_ranges_by_numbers_and_groups(browser: Browser) -> None:
+    """As sorting all of them by hand: what has no number comes last, or is in no range."""
+
+    def first() -> list[str]:
+        script = "return [...document.querySelectorAll('.card')].slice(0, 3).map((card) => card.dataset.id)"
+        found: list[str] = browser.driver.execute_script(script)
+        return found
+
+    browser.choose("number", "sharpness")
+    browser.choose("order", "down")
+    browser.until(lambda: first() == ["00000-0", "00001-0", "00002-0"])  # all have the same
+    browser.choose("number", "crop_side")
+    browser.until(lambda: first() == [f"{n:05}-0" for n in (1999, 1998, 1997)])
+    browser.keys(Keys.END)
+    assert browser.cursor() == "faceless"
+    browser.choose("low", "110")
+    browser.choose("high", "119")
+    assert browser.shown() == 10
+    assert first() == ["00019-0", "00018-0", "00017-0"]
+    browser.driver.find_element(By.ID, "reset").click()
+    browser.until(lambda: browser.shown() == MANY + 1)
+    browser.choose("order", "similar")
+    assert first() == ["00000-0", "00001-0", "00025-0"]
+
+
+def test_what_the_page_is_told_of_all_images(port: int, work_root: Path) -> None:
+    """The compact form against the rows themselves, and a manifest that changes under the open page."""
+    found = json.loads(ask(port, "GET", "/images")[1])
+    images, items = found["images"], collection.load(DATASET).items
+    assert images["ids"] == sorted(items) == [item["id"] for item in found["items"]]
+    for place, key in enumerate(images["ids"]):
+        item = items[key].public()
+        told = {name: images[name]["texts"][images[name]["codes"][place]] for name in collection.CODED}
+        assert told == {name: item.get(name, "") for name in collection.CODED}
+        assert images["cropped"][place] == item["cropped"]
+        assert images["ids"][images["groups"][place]] == item.get("cluster", key)
+    status, text, _ = ask(port, "GET", "/number/score")
+    assert (status, json.loads(text)) == (200, [items[key].public().get("score") for key in images["ids"]])
+    assert ask(port, "GET", "/number/title")[0] == ask(port, "GET", "/number/nothing")[0] == 404
+
+    rows = manifest.read_kept(DATASET)
+    manifest.write(DATASET, [rows[0] | {"title": "another"}, *rows[1:]])
+    assert json.loads(ask(port, "POST", "/items", {"ids": [rows[0]["id"]]})[1])["items"][0]["title"] == "<b>x</b>"
+    again = json.loads(ask(port, "GET", "/images")[1])["items"]
+    assert next(item["title"] for item in again if item["id"] == rows[0]["id"]) == "another"
+
+
+def test_no_request_is_about_too_many(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "AT_ONCE", 3)
+    ids = [f"{n:05}-0" for n in range(9)]
+    assert [item["id"] for item in json.loads(ask(port, "POST", "/items", {"ids": ids})[1])["items"]] == ids[:3]
+    assert ask(port, "POST", "/items", {"ids": "00001-0"})[0] == 400

@@ -102,10 +102,13 @@ class Experiment:
         found = self.files.read(path)
         return {} if found is None else json.loads(found)
 
-    def table(self, path: str | Path) -> Table:
-        """Rows of a CSV file with a header; none if there is none."""
+    def table(self, path: str | Path, *only: str) -> Table:
+        """Rows of a CSV file with a header; none if there is none. only: what is wanted of the columns, all without."""
         found = self.files.read(path)
-        return [] if found is None else list(csv.DictReader(io.StringIO(found.decode())))
+        if found is None:
+            return []
+        rows = csv.DictReader(io.TextIOWrapper(io.BytesIO(found), encoding="utf-8", newline=""))
+        return [{name: row[name] for name in only} for row in rows] if only else list(rows)
 
     @property
     def evaluation(self) -> dict[str, Any]:

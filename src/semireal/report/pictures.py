@@ -29,7 +29,8 @@ def embedded(experiment: Experiment, path: str) -> str:
 
 def training(experiment: Experiment) -> list[tuple[str, int, str]]:
     """Domain, number of images, and a contact sheet of images from all over the dataset, for each domain."""
-    rows = [row for row in experiment.table(paths.DATASET / "manifest.csv") if row["status"] == "kept"]
+    table = experiment.table(paths.DATASET / "manifest.csv", "status", "domain", "file")
+    rows = [row for row in table if row["status"] == "kept"]
     found = []
     for domain in sorted({row["domain"] for row in rows}):
         files = [row["file"] for row in rows if row["domain"] == domain]

@@ -18,6 +18,7 @@ import webbrowser
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ PAGE = {
     "/page.js": ("page.js", "text/javascript"),
     "/page.svg": ("page.svg", "image/svg+xml"),
 }
+FIRST = 120  # images that the page is told about at once, about as many as a large window shows
+AT_ONCE = 500  # images that it may ask about in one request
 SIZES = {"small": 256, "large": 1024}  # px, longer side
 ACTIONS = ("keep", "reject", "photo", "portrait", "clear")
 PAINTERS = 2  # each may hold a raw picture of MAX_PIXELS, 2 GB while it is read
@@ -63,25 +66,35 @@ class Review:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.seen = collection.stamp(folder)
         self.shown: Collection = collection.load(folder)
         self.history: list[Decisions] = []
 
     def load(self) -> dict[str, Any]:
-        """Read manifests and decisions anew; everything the page needs."""
-        shown = collection.load(self.folder)
-        if shown.name != self.shown.name:
-            self.history.clear()
-        self.shown = shown
+        """What the page needs to begin with; manifests that have changed are read anew, and so are the decisions."""
+        seen = collection.stamp(self.folder)
+        if seen != self.seen:
+            shown = collection.load(self.folder)
+            if shown.name != self.shown.name:
+                self.history.clear()
+            self.seen, self.shown = seen, shown
+        shown = self.shown
         decided = decisions.read(decisions.file_of(shown.name))
         return {
             "name": shown.name,
             "stage": str(self.folder),
             "file": str(decisions.file_of(shown.name)),
             "numbers": shown.numbers,
-            "items": [item.public() for item in shown.items.values()],
+            "images": shown.compact,
+            "items": [shown.items[key].public() for key in islice(shown.items, FIRST)],
             "decisions": {key: vars(made) for key, made in decided.items() if key in shown.items},
             "undo": len(self.history),
         }
+
+    def items(self, given: Any) -> dict[str, Any]:
+        """All that is known of some images; of those that are not here any more nothing."""
+        ids = _ids(given)[:AT_ONCE]
+        return {"items": [self.shown.items[key].public() for key in ids if key in self.shown.items]}
 
     def decide(self, given: Any) -> dict[str, Any]:
         """Carry out one action on some images and write it down; the new decisions about them."""
@@ -113,19 +126,25 @@ class Review:
 
 def _checked(given: Any, shown: Collection) -> tuple[list[str], str, str]:
     """Ids, action and reason of a request; anything else is refused."""
-    ids, action, reason = given.get("ids"), given.get("action"), given.get("reason", "")
+    action, reason = given.get("action"), given.get("reason", "")
     if action not in ACTIONS:
         raise web.HTTPBadRequest(text=f"action: need one of {', '.join(ACTIONS)}")
-    if not isinstance(ids, list) or not ids or not all(isinstance(key, str) for key in ids):
-        raise web.HTTPBadRequest(text="ids: need a list of texts")
+    ids = _ids(given)
     for key in ids:
         if key not in shown.items:
             raise web.HTTPNotFound(text=f"no image {key[:80]!a} here: reload the page")
-        if not shown.items[key].cropped:
+        if not shown.items.is_cropped(shown.items.places[key]):
             raise web.HTTPConflict(text=f"{key}: {shown.items[key].row['reason']}, so there is nothing to decide")
     if not isinstance(reason, str) or len(reason) > decisions.LONGEST_REASON:
         raise web.HTTPBadRequest(text=f"reason: need a text of at most {decisions.LONGEST_REASON} characters")
     return ids, action, " ".join("".join(c if c.isprintable() else " " for c in reason).split())
+
+
+def _ids(given: Any) -> list[str]:
+    ids = given.get("ids")
+    if not isinstance(ids, list) or not ids or not all(isinstance(key, str) for key in ids):
+        raise web.HTTPBadRequest(text="ids: need a list of texts")
+    return ids
 
 
 def _changed(before: Decision, action: str, reason: str) -> Decision:
@@ -147,6 +166,12 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
     async def load(_: web.Request) -> web.Response:
         return web.json_response(review.load(), headers={"Cache-Control": "no-store"})
 
+    async def number(request: web.Request) -> web.Response:
+        try:
+            return web.json_response(review.shown.number(request.match_info["name"]))
+        except KeyError:
+            raise web.HTTPNotFound(text="no such number") from None
+
     async def picture(request: web.Request) -> web.Response:
         item = review.shown.items.get(request.match_info["id"])
         if item is None or item.path is None:
@@ -159,7 +184,7 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
         cache = {"Cache-Control": "private, max-age=31536000, immutable"}
         return web.Response(body=data, content_type="image/jpeg", headers=cache)
 
-    def change(act: Callable[[Any], dict[str, Any]]) -> Handler:
+    def told(act: Callable[[Any], dict[str, Any]]) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             if request.content_type != "application/json":
                 raise web.HTTPUnsupportedMediaType(text="need application/json")
@@ -182,9 +207,11 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
     for url, (name, kind) in PAGE.items():
         app.router.add_get(url, _page(name, kind))
     app.router.add_get("/images", load)
+    app.router.add_get("/number/{name}", number)
+    app.router.add_post("/items", told(review.items))
     app.router.add_get("/image/{size:small|large}/{id}", picture)
-    app.router.add_post("/decide", change(review.decide))
-    app.router.add_post("/undo", change(review.undo))
+    app.router.add_post("/decide", told(review.decide))
+    app.router.add_post("/undo", told(review.undo))
     app.on_cleanup.append(close)
     return app
 

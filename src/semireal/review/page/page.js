@@ -1,6 +1,9 @@
 "use strict";
 // The review page. The server keeps the decisions; this script shows them and sends what the person does.
 // Texts of the images come from the web: they are only ever set as text, never as HTML.
+//
+// Of all images the script knows what it counts, filters and sorts by; an image is its place in the order of the ids.
+// Everything else it asks for when the image comes near the window, and only cards near the window exist.
 
 const byId = (id) => document.getElementById(id);
 const grid = byId("grid"), form = byId("filters"), large = byId("large"), help = byId("help");
@@ -12,52 +15,119 @@ const LABELS = {
 };
 const DONE = { keep: "kept", reject: "rejected", photo: "marked as photo", portrait: "marked as portrait", clear: "left to the rules" };
 
-let data = { items: [], decisions: {}, numbers: [], undo: 0 };
-let shown = []; // the items that matched when the filters were last applied
+const AT_ONCE = 500; // images that may be asked about in one request
+const KNOWN = 2000; // images whose texts and numbers are kept for when they come back
+
+let data = { name: "", numbers: [], undo: 0 };
+let images = { ids: [] }; // what is known of all images; see collection.py
+let places = new Map(); // id -> image
+const made = new Map(); // image -> what was decided about it
+const items = new Map(); // image -> all that is known of it, for those that were near the window last
+const columnOf = new Map(); // name of a number -> that number of all images, once it was needed
+let wanted = {}; // what the filters say
+let shown = []; // the images that matched when the filters were last applied
+let placeOf = new Int32Array(0); // image -> place in `shown`, or -1
+let stale = new Set(); // images shown that no longer match
 let cursor = 0; // place in `shown`
 let anchor = 0; // where a range starts
-let selected = new Set(); // ids
+let selected = new Set(); // images
 let columns = 1, width = 100; // of the grid
 const cards = new Map(); // place -> element, for those near the window
 let sending = Promise.resolve();
 
 // --- what is true of an image now: the decision, or else the rules
 
-function now(item) {
-  const made = data.decisions[item.id] || NOTHING;
-  const domain = made.domain || item.domain || "";
-  let status = item.rules ? "rejected" : "kept", reason = item.rules;
-  if (made.decision === "keep") [status, reason] = ["kept", "kept by hand"];
-  if (made.decision === "reject") [status, reason] = ["rejected", "rejected by hand"];
-  const hand = Boolean(made.decision || made.domain);
-  const waiting = status !== item.status || domain !== item.domain || (item.note === "domain by hand" && !made.domain);
-  return { status, reason, domain, hand, waiting, why: made.reason };
+const said = (name, image) => images[name].texts[images[name].codes[image]];
+
+function now(image) {
+  const by = made.get(image) || NOTHING, rules = said("rules", image), before = said("domain", image);
+  const domain = by.domain || before;
+  let status = rules ? "rejected" : "kept", reason = rules;
+  if (by.decision === "keep") [status, reason] = ["kept", "kept by hand"];
+  if (by.decision === "reject") [status, reason] = ["rejected", "rejected by hand"];
+  const hand = Boolean(by.decision || by.domain);
+  const waiting = status !== said("status", image) || domain !== before || (said("note", image) === "domain by hand" && !by.domain);
+  return { status, reason, domain, hand, waiting, why: by.reason };
 }
 
-function matches(item) {
-  const wanted = Object.fromEntries(new FormData(form)), is = now(item);
-  const low = parseFloat(wanted.low), high = parseFloat(wanted.high), value = item[wanted.number];
+function matches(image) {
+  const is = now(image);
   if (wanted.status === "hand" ? !is.hand : wanted.status === "waiting" ? !is.waiting : wanted.status && is.status !== wanted.status) return false;
   if (wanted.reason && is.reason !== wanted.reason) return false;
   if (wanted.domain && is.domain !== wanted.domain) return false;
-  if (wanted.source && item.source !== wanted.source) return false;
-  // an image without the number matches no range
-  return (Number.isNaN(low) || value >= low) && (Number.isNaN(high) || value <= high);
+  if (wanted.source && said("source", image) !== wanted.source) return false;
+  if (Number.isNaN(wanted.low) && Number.isNaN(wanted.high)) return true;
+  const value = wanted.values[image]; // an image without the number matches no range
+  return value !== null && (Number.isNaN(wanted.low) || value >= wanted.low) && (Number.isNaN(wanted.high) || value <= wanted.high);
+}
+
+/** How many images are what, kept up to date with each decision. */
+const tally = { kept: 0, photos: 0, hand: 0, waiting: 0, reason: new Map(), domain: new Map() };
+
+function count(image, by) {
+  const is = now(image);
+  if (is.status === "kept") {
+    tally.kept += by;
+    if (is.domain === "photo") tally.photos += by;
+  }
+  if (is.hand) tally.hand += by;
+  if (is.waiting) tally.waiting += by;
+  for (const name of ["reason", "domain"]) tally[name].set(is[name], (tally[name].get(is[name]) || 0) + by);
+}
+
+/** Take over what the server says was decided. */
+function learn(decisions) {
+  for (const [id, by] of Object.entries(decisions)) {
+    const image = places.get(id);
+    if (image === undefined) continue;
+    count(image, -1);
+    made.set(image, by);
+    count(image, 1);
+    if (placeOf[image] < 0) continue;
+    if (matches(image)) stale.delete(image);
+    else stale.add(image);
+  }
 }
 
 // --- filters
 
-function applyFilters() {
-  const { number, order, status, reason } = Object.fromEntries(new FormData(form));
+async function applyFilters() {
+  const now = Object.fromEntries(new FormData(form));
+  const low = parseFloat(now.low), high = parseFloat(now.high), sorted = now.order === "up" || now.order === "down";
+  wanted = { ...now, low, high };
+  if (sorted || !Number.isNaN(low) || !Number.isNaN(high)) {
+    const asked = wanted, values = columnOf.get(now.number) || (await numbersOf(now.number));
+    if (wanted !== asked) return; // the filters have changed meanwhile
+    wanted.values = values;
+  }
+  filterImages();
+}
+
+/** A number of all images. */
+async function numbersOf(name) {
+  if (!name) return []; // no image has one
+  try {
+    columnOf.set(name, await ask(`number/${encodeURIComponent(name)}`));
+  } catch (error) {
+    complain(error);
+  }
+  return columnOf.get(name) || [];
+}
+
+function filterImages() {
+  const { values, order, status, reason } = wanted;
   grid.classList.toggle("plain", status === "rejected" || Boolean(reason)); // rejected images dimmed only among others
   const at = shown[cursor];
-  shown = data.items.filter(matches);
+  shown = [];
+  for (let image = 0; image < images.ids.length; image++) if (matches(image)) shown.push(image);
   const sign = order === "down" ? -1 : 1;
-  const size = (item) => (item[number] === undefined ? Infinity : sign * item[number]); // without a number: last
+  const size = (image) => (values[image] === null ? Infinity : sign * values[image]); // without a number: last
   if (order === "up" || order === "down") shown.sort((a, b) => (size(a) === size(b) ? 0 : size(a) - size(b)));
-  const group = (item) => item.cluster || item.id;
-  if (order === "similar") shown.sort((a, b) => (group(a) < group(b) ? -1 : group(a) > group(b) ? 1 : 0));
-  cursor = Math.max(0, shown.indexOf(at));
+  if (order === "similar") shown.sort((a, b) => images.groups[a] - images.groups[b]);
+  placeOf = new Int32Array(images.ids.length).fill(-1);
+  shown.forEach((image, place) => (placeOf[image] = place));
+  stale = new Set();
+  cursor = at === undefined ? 0 : Math.max(0, placeOf[at]);
   anchor = cursor;
   selected = new Set();
   location.replace("#" + new URLSearchParams([...new FormData(form)].filter(([name, value]) => value && name !== "size")));
@@ -72,18 +142,45 @@ function choices(name, values, first) {
   if (options.some(([value]) => value === before)) select.value = before;
 }
 
-function counted(values) {
-  const counts = new Map();
-  for (const value of values) if (value) counts.set(value, (counts.get(value) || 0) + 1);
-  return [...counts].sort().map(([value, n]) => [value, `${value} (${n})`]);
-}
+const counted = (counts) => [...counts].filter(([value, n]) => value && n).sort().map(([value, n]) => [value, `${value} (${n})`]);
 
 function fillFilters() {
-  const current = form.elements.reason.value;
-  const reasons = counted(data.items.map((item) => now(item).reason));
+  const current = form.elements.reason.value, reasons = counted(tally.reason);
   if (current && !reasons.some(([value]) => value === current)) reasons.push([current, `${current} (0)`]);
   choices("reason", reasons, "all");
-  choices("domain", counted(data.items.map((item) => now(item).domain)), "all");
+  choices("domain", counted(tally.domain), "all");
+}
+
+// --- what is known of single images
+
+/** Ask for the images near the window of which too little is known; one request at a time, for what is there then. */
+let asking = false;
+async function ensure() {
+  if (asking) return;
+  const missing = [...cards.keys()].map((place) => shown[place]).filter((image) => !items.has(image)).slice(0, AT_ONCE);
+  if (!missing.length) return;
+  asking = true;
+  try {
+    know((await ask("items", { ids: missing.map((image) => images.ids[image]) })).items);
+    for (const image of missing) if (!items.has(image)) items.set(image, { id: images.ids[image] }); // gone meanwhile
+  } catch (error) {
+    complain(error);
+    return;
+  } finally {
+    asking = false;
+  }
+  for (const [place, card] of cards) complete(card, shown[place], place);
+  if (large.open) enlarge();
+  ensure();
+}
+
+function know(found) {
+  for (const item of found) items.set(places.get(item.id), item);
+  const near = new Set([...cards.keys()].map((place) => shown[place]));
+  for (const image of items.keys()) {
+    if (items.size <= KNOWN) break;
+    if (!near.has(image)) items.delete(image); // the oldest first
+  }
 }
 
 // --- the grid: only the cards near the window exist
@@ -94,10 +191,9 @@ function layout() {
   width = Math.floor((space - (columns - 1) * GAP) / columns);
   const rows = Math.ceil(shown.length / columns);
   grid.style.height = `${rows * (width + CAPTION + GAP)}px`;
-  for (const card of cards.values()) card.remove();
-  cards.clear();
+  for (const place of cards.keys()) drop(place);
   grid.querySelector("p")?.remove();
-  if (!shown.length && data.items.length) {
+  if (!shown.length && images.ids.length) {
     const note = document.createElement("p");
     note.textContent = "No image matches these filters.";
     grid.append(note);
@@ -110,12 +206,7 @@ function draw() {
   const height = width + CAPTION + GAP, top = -grid.getBoundingClientRect().top;
   const from = Math.max(0, Math.floor(top / height) - SPARE) * columns;
   const to = Math.min(shown.length, (Math.ceil((top + innerHeight) / height) + SPARE) * columns);
-  for (const [place, card] of cards) {
-    if (place < from || place >= to) {
-      card.remove();
-      cards.delete(place);
-    }
-  }
+  for (const place of cards.keys()) if (place < from || place >= to) drop(place);
   for (let place = from; place < to; place++) {
     if (!cards.has(place)) {
       const card = makeCard(shown[place], place);
@@ -123,6 +214,14 @@ function draw() {
       grid.append(card);
     }
   }
+  ensure();
+}
+
+function drop(place) {
+  const card = cards.get(place);
+  card.querySelector("img")?.removeAttribute("src"); // or the browser would still fetch what was passed by
+  card.remove();
+  cards.delete(place);
 }
 
 function element(kind, name, text = "") {
@@ -136,24 +235,15 @@ function address(item, size) {
   return `image/${size}/${encodeURIComponent(item.id)}?${item.key}`;
 }
 
-function makeCard(item, place) {
+function makeCard(image, place) {
   const card = element("div", "card");
   card.id = `at-${place}`;
   card.dataset.place = place;
-  card.dataset.id = item.id;
+  card.dataset.id = images.ids[image];
   card.setAttribute("role", "option");
   card.style.width = `${width}px`;
   card.style.transform = `translate(${(place % columns) * (width + GAP)}px, ${Math.floor(place / columns) * (width + CAPTION + GAP)}px)`;
   const picture = element("div", "picture");
-  if (item.key) {
-    const img = element("img", item.cropped ? "" : "raw");
-    img.decoding = "async";
-    img.draggable = false;
-    img.alt = item.title || item.id;
-    img.onerror = () => img.replaceWith(element("span", "missing", "cannot be shown"));
-    img.src = address(item, "small");
-    picture.append(img);
-  } else picture.append(element("span", "missing", "no file here"));
   const pick = element("button", "pick", "✓"), quick = element("div", "quick");
   pick.title = "select";
   const keep = element("button", "keep", "✓"), reject = element("button", "reject", "✕");
@@ -173,14 +263,32 @@ function makeCard(item, place) {
   second.append(element("span", "status"), element("span", "dot"));
   caption.append(first, second);
   card.append(picture, caption);
-  paint(card, item, place);
+  complete(card, image, place);
   return card;
 }
 
-function paint(card, item, place) {
-  const is = now(item), number = form.elements.number.value || "score", value = item[number];
-  card.className = `card ${is.status}${is.hand ? " hand" : ""}${item.cropped ? "" : " fixed"}${place === cursor ? " cursor" : ""}`;
-  card.setAttribute("aria-selected", selected.has(item.id));
+/** Paint a card, with its picture as soon as it is known. */
+function complete(card, image, place) {
+  const item = items.get(image);
+  paint(card, image, place);
+  if (!item || card.dataset.known) return;
+  card.dataset.known = "yes";
+  let look = element("span", "missing", "no file here");
+  if (item.key) {
+    const img = (look = element("img", item.cropped ? "" : "raw"));
+    img.decoding = "async";
+    img.draggable = false;
+    img.alt = item.title || item.id;
+    img.onerror = () => img.replaceWith(element("span", "missing", "cannot be shown"));
+    img.src = address(item, "small");
+  }
+  card.querySelector(".picture").prepend(look);
+}
+
+function paint(card, image, place) {
+  const is = now(image), number = form.elements.number.value || "score", value = items.get(image)?.[number];
+  card.className = `card ${is.status}${is.hand ? " hand" : ""}${images.cropped[image] ? "" : " fixed"}${place === cursor ? " cursor" : ""}`;
+  card.setAttribute("aria-selected", selected.has(image));
   const [badge, score, status, dot] = card.querySelectorAll(".badge, .score, .status, .dot");
   badge.className = `badge ${is.domain}`;
   badge.textContent = is.domain;
@@ -203,32 +311,22 @@ const label = (name) => LABELS[name] || name.replaceAll("_", " ");
 const short = (value) => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(3))));
 
 function describe() {
-  let kept = 0, hand = 0, photos = 0, waiting = 0;
-  for (const item of data.items) {
-    const is = now(item);
-    if (is.status === "kept") {
-      kept++;
-      if (is.domain === "photo") photos++;
-    }
-    if (is.hand) hand++;
-    if (is.waiting) waiting++;
-  }
+  const { kept, hand, photos, waiting } = tally;
   byId("n-kept").textContent = kept;
-  byId("n-rejected").textContent = data.items.length - kept;
+  byId("n-rejected").textContent = images.ids.length - kept;
   byId("n-hand").textContent = hand;
   const share = kept ? (100 * photos) / kept : 0;
   byId("share-bar").style.width = `${share}%`;
   byId("share").textContent = kept ? `${Math.round(share)}% photos` : "none kept";
   byId("waiting").hidden = !waiting;
   byId("waiting").textContent = `● ${waiting} wait${waiting === 1 ? "s" : ""} for dvc repro`;
-  const stale = shown.filter((item) => !matches(item)).length;
   const line = byId("shown");
-  line.textContent = `${shown.length} of ${data.items.length} images shown`;
-  if (stale) {
+  line.textContent = `${shown.length} of ${images.ids.length} images shown`;
+  if (stale.size) {
     const again = element("button", "", "filter again (F)");
     again.type = "button";
     again.onclick = refilter;
-    line.append(`, ${stale} no longer match${stale === 1 ? "es" : ""}: `, again);
+    line.append(`, ${stale.size} no longer match${stale.size === 1 ? "es" : ""}: `, again);
   }
   const n = targets().length;
   byId("selected").textContent = selected.size ? `${selected.size} selected` : n ? "none selected" : "";
@@ -244,7 +342,7 @@ function refilter() {
 // --- moving and selecting
 
 function range(a, b) {
-  return new Set(shown.slice(Math.min(a, b), Math.max(a, b) + 1).map((item) => item.id));
+  return new Set(shown.slice(Math.min(a, b), Math.max(a, b) + 1));
 }
 
 function goTo(place, extend = false) {
@@ -266,8 +364,8 @@ function reveal() {
 }
 
 function toggle(place) {
-  const id = shown[place].id;
-  if (!selected.delete(id)) selected.add(id);
+  const image = shown[place];
+  if (!selected.delete(image)) selected.add(image);
   cursor = anchor = place;
   repaint();
 }
@@ -275,8 +373,8 @@ function toggle(place) {
 /** The images an action is about: the selected ones, or else the one under the cursor; in the large view that one. */
 function targets() {
   if (!shown.length) return [];
-  if (large.open || !selected.size) return [shown[cursor]].filter((item) => item.cropped);
-  return data.items.filter((item) => selected.has(item.id) && item.cropped);
+  if (large.open || !selected.size) return [shown[cursor]].filter((image) => images.cropped[image]);
+  return [...selected].filter((image) => images.cropped[image]);
 }
 
 // --- decisions
@@ -292,26 +390,30 @@ function send(url, body, told) {
   sending = sending.then(async () => {
     try {
       const answer = await ask(url, body);
-      Object.assign(data.decisions, answer.decisions);
+      learn(answer.decisions);
       data.undo = answer.undo;
       fillFilters();
       told(answer);
     } catch (error) {
-      toast(error instanceof TypeError ? "The server does not answer: nothing was saved. Start semireal review again." : error.message, true);
+      complain(error);
     }
     repaint();
   });
 }
 
-function decide(action, items = targets()) {
-  if (!items.length) {
+function complain(error) {
+  toast(error instanceof TypeError ? "The server does not answer: nothing was saved. Start semireal review again." : error.message, true);
+}
+
+function decide(action, chosen = targets()) {
+  if (!chosen.length) {
     if (shown.length) toast(`${now(shown[cursor]).reason}: it never came to the filter, so there is nothing to decide`);
     return;
   }
   const why = byId("why");
   const reason = action === "keep" || action === "reject" ? why.value : "";
-  send("decide", { ids: items.map((item) => item.id), action, reason }, () => {
-    if (items.length > 1) toast(`${items.length} images ${DONE[action]} · U undoes it`);
+  send("decide", { ids: chosen.map((image) => images.ids[image]), action, reason }, () => {
+    if (chosen.length > 1) toast(`${chosen.length} images ${DONE[action]} · U undoes it`);
   });
   if (reason) why.value = "";
 }
@@ -320,10 +422,10 @@ function undo() {
   send("undo", {}, (answer) => {
     const ids = Object.keys(answer.decisions);
     toast(ids.length ? `undone: ${ids.length} image${ids.length === 1 ? "" : "s"}` : "nothing to undo");
-    const place = shown.findIndex((item) => ids.includes(item.id));
-    if (place < 0) return;
-    cursor = anchor = place;
-    selected = new Set(ids.filter((id) => shown.some((item) => item.id === id)));
+    const back = ids.map((id) => places.get(id)).filter((image) => placeOf[image] >= 0);
+    if (!back.length) return;
+    cursor = anchor = back.reduce((first, image) => Math.min(first, placeOf[image]), Infinity);
+    selected = new Set(back);
     reveal();
   });
 }
@@ -341,18 +443,19 @@ function toast(text, error = false) {
 // --- the large picture
 
 function enlarge() {
-  const item = shown[cursor];
-  if (!item) return;
-  const is = now(item), img = large.querySelector("img"), url = item.key ? address(item, "large") : "";
+  const image = shown[cursor];
+  if (image === undefined) return;
+  const is = now(image), known = items.get(image), item = known || { id: images.ids[image] };
+  const img = large.querySelector("img"), url = item.key ? address(item, "large") : "";
   img.hidden = !url;
-  large.querySelector(".missing").hidden = Boolean(url);
+  large.querySelector(".missing").hidden = Boolean(url) || !known;
   if (url && img.getAttribute("src") !== url) img.src = url;
   large.querySelector("h2").textContent = item.title || item.id;
   const state = large.querySelector(".state");
   state.className = `state ${is.status}`;
   state.textContent = (is.reason || is.status) + (is.why ? `: ${is.why}` : "") + (is.waiting ? " (from the next dvc repro on)" : "");
   const facts = [["domain", is.domain], ["source", item.source], ["artist", item.artist], ["page", item.page_url], ["last stage", item.stage],
-    ["rules say", item.rules || "keep"], ["near-duplicates", item.cluster], ["id", item.id],
+    ["rules say", said("rules", image) || "keep"], ["near-duplicates", item.cluster], ["id", item.id],
     ...data.numbers.filter((name) => item[name] !== undefined).map((name) => [label(name), short(item[name])])];
   large.querySelector(".facts").replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) => {
     const text = element("dd", "", name === "page" ? "" : value);
@@ -363,8 +466,8 @@ function enlarge() {
     } else text.textContent = value;
     return [element("dt", "", name), text];
   }));
-  byId("place").textContent = `${cursor + 1} / ${shown.length}`;
-  const next = shown[cursor + 1];
+  byId("place").textContent = known ? `${cursor + 1} / ${shown.length}` : "\u2026";
+  const next = items.get(shown[cursor + 1]);
   if (next?.key) new Image().src = address(next, "large"); // the next one is there when it is wanted
   if (!large.open) {
     large.showModal();
@@ -389,7 +492,7 @@ document.addEventListener("keydown", (event) => {
   const go = MOVES[key];
   if (event.ctrlKey || event.metaKey) {
     if (key === "a" && !large.open) {
-      selected = new Set(shown.map((item) => item.id));
+      selected = new Set(shown);
       repaint();
     } else if (key === "z") undo();
     else return;
@@ -481,16 +584,24 @@ async function start() {
     toast(error.message, true);
     return;
   }
+  images = data.images;
+  images.ids.forEach((id, image) => places.set(id, image));
+  for (const [id, by] of Object.entries(data.decisions)) made.set(places.get(id), by);
+  for (let image = 0; image < images.ids.length; image++) count(image, 1);
+  know(data.items);
   document.title = `${data.name}: review`;
   byId("title").replaceChildren(data.name, element("small", "", data.stage));
   byId("file").textContent = data.file;
-  choices("source", counted(data.items.map((item) => item.source)), "all");
+  const sources = new Map();
+  for (const code of images.source.codes) sources.set(images.source.texts[code], (sources.get(images.source.texts[code]) || 0) + 1);
+  choices("source", counted(sources), "all");
   choices("number", data.numbers.map((name) => [name, label(name)]));
   if (data.numbers.includes("score")) form.elements.number.value = "score";
   fillFilters();
   form.elements.size.value = localStorage.getItem("size") || (innerWidth < 640 ? 110 : 150);
   for (const [name, value] of new URLSearchParams(location.hash.slice(1))) if (form.elements[name]) form.elements[name].value = value;
-  applyFilters();
-  grid.focus({ preventScroll: true });
+  await applyFilters();
+  requestAnimationFrame(() => grid.focus({ preventScroll: true })); // the browser looks for `autofocus` first
+  if (!columnOf.has(form.elements.number.value)) numbersOf(form.elements.number.value); // what is filtered by next, as a rule
 }
 start();
