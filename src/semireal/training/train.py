@@ -65,7 +65,7 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
         machine.check(given.train.batch, given.train.group)
         networks = start_of(given.train.init)
         images, rows = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
-        data_key = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+        data_key = hashlib.sha256(images.numpy().data).hexdigest()
         made = made_on(machine, device)
         parts = deciding(given.train, given.seed, data_key, networks) | {"code": code.key_of_modules(NAME)} | made
         with _work(parts) as work:
