@@ -1,6 +1,6 @@
 import json
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -301,10 +301,13 @@ def test_training_images_among_the_generated_are_reported(
     given = workspace.params()
     real = evaluate.load_real(data, given).real
 
-    def draw(G: Generator, seeds: range, psi: float) -> images.Pixels:
-        return np.stack([real[n, :, ::-1] if n < 6 else sample.draw(G, range(n, n + 1), psi)[0] for n in seeds])
+    drawn = sample.drawn
 
-    monkeypatch.setattr("semireal.evaluation.evaluate.draw", draw)
+    def copying(G: Generator, seeds: range, psi: float) -> Iterator[images.Pixels]:
+        for n in seeds:
+            yield real[n : n + 1, :, ::-1] if n < 6 else next(drawn(G, range(n, n + 1), psi))
+
+    monkeypatch.setattr(sample, "drawn", copying)
     found, out = workspace.run(data, given)
     assert found["copies"] >= 6 / 24
     rows = pd.read_csv(out / "nearest.csv", dtype=str).head(6)
