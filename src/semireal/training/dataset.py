@@ -1,7 +1,6 @@
 """The training set: which images of a dataset are used, and their pixels at the training resolution."""
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,10 +27,7 @@ def load(dataset: Path, resolution: int, photo_ratio: float | None, seed: int) -
     rows = select(manifest.read_kept(dataset, "domain"), photo_ratio, seed)
     if len(rows) < LEAST:
         raise UserError(f"{dataset}: {len(rows)} images to train on, need {LEAST}. Collect more or filter less")
-    pixels = decoded.load(dataset, [row["file"] for row in rows], resolution)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
-        return torch.from_numpy(pixels), rows
+    return decoded.tensor(decoded.load(dataset, [row["file"] for row in rows], resolution)), rows
 
 
 def select(rows: list[Row], photo_ratio: float | None, seed: int) -> list[Row]:

@@ -6,8 +6,11 @@ dataset is another array, and one array serves training, evaluation and all expe
 
 import functools
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import torch
 
 from semireal import arrays, code, files, images, stage, workers
 from semireal.errors import UserError
@@ -33,6 +36,13 @@ def load(dataset: Path, names: Sequence[str], resolution: int) -> Pixels:
                 arrays.save(folder / FILE, len(names), _decoded(dataset, names, hashes, resolution))
                 found = arrays.load(folder / FILE)
     return found
+
+
+def tensor(pixels: Pixels) -> torch.Tensor:
+    """The same as a tensor, which nobody can write to either."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(pixels)
 
 
 def _known(folder: Path) -> Pixels | None:
