@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from conftest import texture
-from semireal import prune, stage
+from semireal import arrays, prune, stage
 from semireal.metrics import extractors
 from semireal.metrics.extractors import Extractor, Space
 
@@ -123,6 +123,39 @@ def test_the_features_that_were_used_last_stay(work_root: Path, monkeypatch: pyt
     monkeypatch.setattr(prune, "FEATURES", 2 * found[0].stat().st_size)
     prune.run(work_root / ".work")
     assert [path.exists() for path in found] == [True, False, True]
+
+
+def test_decoded_images_of_the_last_run_stay_and_older_ones_while_there_is_room(
+    work_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, days_ago in (("last", 1), ("before", 2), ("oldest", 3)):
+        with stage.work("images", name) as folder:
+            arrays.save(folder / "images.npy", 5, [np.zeros((5, 3, 8, 8), np.uint8)])
+        used(folder, days_ago)
+    there = work_root / ".work/images"
+    prune.run(work_root / ".work")
+    assert {path.name for path in there.iterdir() if path.is_dir()} == {"last", "before", "oldest"}
+    one = (there / "last/images.npy").stat().st_size
+    kept = arrays.load(there / "oldest/images.npy")
+    for room, left in ((2 * one, {"last", "before"}), (0, {"last"})):
+        monkeypatch.setattr(prune, "IMAGES", room)
+        prune.run(work_root / ".work")
+        assert names(there) == left | {f"{name}.lock" for name in left}
+    assert not kept.any()  # who has mapped them still can
+
+
+def test_decoded_images_that_somebody_is_making_stay(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prune, "IMAGES", -1)
+    making = working(work_root, 'stage.work("images", "k")')
+    try:
+        used(work_root / ".work/images/k", 9)
+        with stage.work("images", "last"):
+            pass
+        prune.run(work_root / ".work")
+        assert names(work_root / ".work/images") == {"k", "k.lock", "last", "last.lock"}
+    finally:
+        making.kill()
+        making.communicate()
 
 
 def test_who_waited_for_a_training_that_was_removed_has_a_folder_and_a_lock_of_its_own(work_root: Path) -> None:

@@ -15,6 +15,7 @@ GROUND = [
         "errors",
         "paths",
         "files",
+        "arrays",
         "published",
         "schema",
         "tables",

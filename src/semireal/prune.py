@@ -2,6 +2,7 @@
 
 trainings to go on with (train)   the TRAININGS that were used last; each one that goes is named
 cached features (features)        those that were used last, up to FEATURES
+decoded images (images)           those of the last run, and those that were used last, up to IMAGES
 
 What a process holds the lock of stays in any case, and so do collections (scrape), so that nothing is fetched twice.
 """
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 
 TRAININGS = 10
 FEATURES = 4_000_000_000  # bytes: about three evaluations of 10,000 images each, or hundreds of the demo
+IMAGES = 50_000_000_000  # bytes: 60,000 images of 512 x 512 px, or all resolutions of a smaller collection
 LOCK = ".lock"
 
 
@@ -25,6 +27,7 @@ def run(work: Path) -> list[str]:
     Any number of processes may do this at once, while others work.
     """
     _prune_features(work / "features")
+    _prune_images(work / "images")
     return _prune_trainings(work / "train")
 
 
@@ -64,9 +67,26 @@ def _prune_trainings(train: Path) -> list[str]:
 def _prune_features(features: Path) -> None:
     left = FEATURES
     for file in sorted(features.glob("*.npy"), key=_age_s):
-        left -= file.stat().st_size if file.exists() else 0
+        left -= _size(file)
         if left < 0:
             file.unlink(missing_ok=True)
+
+
+def _prune_images(images: Path) -> None:
+    """Remove folders of decoded images; who has mapped one keeps what is in it."""
+    left = IMAGES
+    for n, folder in enumerate(sorted(_folders(images), key=_age_s)):
+        left -= sum(_size(file) for file in folder.rglob("*"))
+        if not folder.exists() or (n > 0 and left < 0):
+            _remove(folder)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; none where it is gone."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 import json
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -301,10 +301,13 @@ def test_training_images_among_the_generated_are_reported(
     given = workspace.params()
     real = evaluate.load_real(data, given).real
 
-    def draw(G: Generator, seeds: range, psi: float) -> images.Pixels:
-        return np.stack([real[n, :, ::-1] if n < 6 else sample.draw(G, range(n, n + 1), psi)[0] for n in seeds])
+    drawn = sample.drawn
 
-    monkeypatch.setattr("semireal.evaluation.evaluate.draw", draw)
+    def copying(G: Generator, seeds: range, psi: float) -> Iterator[images.Pixels]:
+        for n in seeds:
+            yield real[n : n + 1, :, ::-1] if n < 6 else next(drawn(G, range(n, n + 1), psi))
+
+    monkeypatch.setattr(sample, "drawn", copying)
     found, out = workspace.run(data, given)
     assert found["copies"] >= 6 / 24
     rows = pd.read_csv(out / "nearest.csv", dtype=str).head(6)
@@ -409,3 +412,34 @@ def test_no_detector_is_no_reason_to_stop(tmp_path: Path, monkeypatch: pytest.Mo
     rate, problem = evaluate.face_rate(tmp_path)
     assert rate is None
     assert problem[0].startswith("no face_rate: face_detection_yunet")
+
+
+@pytest.mark.parametrize("suffix", ["_whole", ""])
+def test_blocks_change_no_measure(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """Blocks of some images, as those of many thousands are taken; features as they come, mapped float32."""
+    rng = np.random.default_rng(0)
+    real, fake, mirrored = (rng.normal(size=(n, 12)).astype(np.float32) for n in (80, 60, 53))
+    real[::2] += 2
+    domain, logits = ["photo", "portrait"] * 40, rng.normal(size=(80, 30)).astype(np.float32)
+    for array in (real, fake, mirrored, logits):
+        array.flags.writeable = False
+    sets = replace(
+        sets_of(real, fake, domain, suffix),
+        trained=np.arange(80) % 3 > 0,
+        mirrored=mirrored,
+        logits={} if suffix else {1.0: logits[:60]},
+        real_logits=None if suffix else logits,
+    )
+
+    def everything() -> list[Any]:
+        table = [*measures.at_psi(sets, 1.0, SETTINGS), *measures.perfect(sets, SETTINGS)]
+        rows, limit = measures.by_size(sets, SETTINGS)
+        numbers = [value for one in [*table, limit] for value in (one.value, one.low, one.high, one.spread)]
+        swept = [value for row in measures.sweep(sets, [1.0], 40, 3) for value in row.values()]
+        return [value for value in numbers + swept + [row["value"] for row in rows] if value is not None]
+
+    whole = everything()
+    monkeypatch.setattr(distances, "ROWS", 17)
+    monkeypatch.setattr(distances, "TABLE", 13)
+    assert everything() == pytest.approx(whole, rel=1e-9, abs=1e-12)
+    assert len(whole) > 40

@@ -167,3 +167,34 @@ def test_neighbourhoods_by_hand() -> None:
     density, coverage = distances.density_coverage(real, fake, 1)
     assert density.tolist() == [1, 2, 0]
     assert coverage == 2 / 4
+
+
+def test_parts_of_the_tables_are_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(43, 6)).astype(np.float32), rng.normal(0.3, 1, (31, 6)).astype(np.float32)
+    fake[7] = real[3]  # at distance 0
+    cross, of_real, of_fake = distances.between(real, fake), distances.among(real), distances.among(fake)
+    for size in (1, 2, 10, 31, 1000):
+        monkeypatch.setattr(distances, "TABLE", size)
+        for k in (1, 3, 12):
+            radii = distances.radii(of_real, k)
+            assert np.array_equal(distances.balls(real, k), radii)
+            by_hand = distances.precision(cross, radii), distances.recall(cross, distances.radii(of_fake, k))
+            assert distances.precision_recall(real, fake, k) == by_hand
+            assert distances.precision_recall(real, fake, k, radii) == by_hand
+
+
+@pytest.mark.parametrize("count", [5, 20, 21, 90])
+def test_parts_of_the_rows_give_the_frechet_distance(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(2, 1, (count, 20)).astype(np.float32), rng.normal(size=(60, 20)).astype(np.float32)
+    whole = distances.frechet(x, y)
+    assert distances.frechet(x.astype(np.float64), y.astype(np.float64)) == whole
+    for size in (1, 7, 30):
+        monkeypatch.setattr(distances, "ROWS", size)
+        assert distances.frechet(x, y) == pytest.approx(whole, rel=1e-12)
+        # what is as it was: the sum of squares about the mean
+        centred = x - x.mean(axis=0, dtype=np.float64)
+        root = distances.reduced(x)
+        assert root.T @ root == pytest.approx(centred.T @ centred, rel=1e-9, abs=1e-9)
+        assert len(root) == min(count, 20)

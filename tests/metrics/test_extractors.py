@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import torch
 
 from conftest import texture
 from semireal import images
-from semireal.metrics import extractors, offline
+from semireal.metrics import dinov2, extractors, inception, offline
 from semireal.metrics.distances import Features
 from semireal.metrics.extractors import Extractor, Space
+from semireal.vision import looks
 from semireal.vision.looks import Band
 
 CPU = torch.device("cpu")
@@ -48,7 +50,7 @@ def test_cache_goes_by_content(work_root: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize("left", [0, 5, 100, -1])
 def test_a_damaged_file_of_the_cache_is_made_anew(work_root: Path, left: int) -> None:
     calls: list[int] = []
-    first = extractors.cached(counting(calls), pictures(0, 4), CPU)
+    first = extractors.cached(counting(calls), pictures(0, 4), CPU).copy()  # and not the file that is cut off
     (path,) = (work_root / ".work/features").glob("*.npy")
     whole = path.read_bytes()
     path.write_bytes(whole[:left])
@@ -95,3 +97,16 @@ def test_colour_by_hand() -> None:
     assert found[0, 1:] == pytest.approx(0, abs=0.05)  # neither red nor blue, and all of one lightness
     # sRGB red is L* = 53.2, a* = 80.1, b* = 67.2; 8 bits hold L* * 255 / 100, a* + 128, b* + 128
     assert found[1, :3] * offline.UNIT == pytest.approx([53.2 * 2.55 - 128, 80.1, 67.2], abs=1)
+
+
+def test_blocks_of_pictures_have_the_features_of_all(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = pictures(0, 2 * looks.BATCH + 3)
+    extractor = extractors.from_the_box(BAND)
+    monkeypatch.setattr(extractors, "BLOCK", looks.BATCH)
+    found = extractors.cached(extractor, shown[:, :, ::-1], CPU)
+    assert np.array_equal(found, extractor.compute(np.ascontiguousarray(shown[:, :, ::-1]), CPU))
+    assert extractors.digest(shown) == hashlib.sha256(shown.tobytes()).hexdigest()
+
+
+def test_a_block_is_whole_batches() -> None:
+    assert [extractors.BLOCK % batch for batch in (looks.BATCH, inception.BATCH, dinov2.BATCH)] == [0, 0, 0]

@@ -106,16 +106,17 @@ def test_empty_domain_is_named() -> None:
         dataset.select(rows_of(0, 4), 0.5, 0)
 
 
-def test_load_scales_and_keeps_order(make_dataset: Callable[..., Path]) -> None:
+def test_load_scales_and_keeps_order(work_root: Path, make_dataset: Callable[..., Path]) -> None:
     folder = make_dataset("set", [(np.full((64, 64, 3), 40 * n, np.uint8), {}) for n in range(4)])
     tensor, rows = dataset.load(folder, 16, None, 0)
     assert tensor.shape == (4, 3, 16, 16)
     assert tensor.dtype == torch.uint8
     assert tensor[:, 0, 0, 0].tolist() == [0, 40, 80, 120]
     assert [row["id"] for row in rows] == ["0000", "0001", "0002", "0003"]
+    assert np.array_equal(dataset.load(folder, 16, None, 0)[0], tensor)
 
 
-def test_all_damaged_files_are_named(make_dataset: Callable[..., Path]) -> None:
+def test_all_damaged_files_are_named(work_root: Path, make_dataset: Callable[..., Path]) -> None:
     folder = make_dataset("set", [(texture(n), {}) for n in range(5)])
     (folder / "images/0001.png").write_bytes(b"x")
     (folder / "images/0003.png").unlink()
@@ -123,6 +124,6 @@ def test_all_damaged_files_are_named(make_dataset: Callable[..., Path]) -> None:
         dataset.load(folder, 16, None, 0)
 
 
-def test_one_image_is_no_training_set(make_dataset: Callable[..., Path]) -> None:
+def test_one_image_is_no_training_set(work_root: Path, make_dataset: Callable[..., Path]) -> None:
     with pytest.raises(UserError, match="1 images to train on, need 2"):
         dataset.load(make_dataset("set", [(texture(0), {})]), 16, None, 0)

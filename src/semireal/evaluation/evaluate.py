@@ -33,7 +33,6 @@ are in results/metrics.json (see `headline`).
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from semireal import files, images, stage
+from semireal import arrays, files, images, stage
 from semireal.errors import UserError
 from semireal.evaluation import measures
 from semireal.evaluation.measures import DOMAINS, FeatureSets, Result, Settings
@@ -58,7 +57,7 @@ from semireal.metrics.intervals import Mask
 from semireal.params.evaluate import Evaluate
 from semireal.schema import param
 from semireal.stylegan2 import Generator, load_generator
-from semireal.training import dataset
+from semireal.training import dataset, sample
 from semireal.training.sample import device, draw
 from semireal.vision import copies
 from semireal.vision.copies import Match
@@ -94,18 +93,14 @@ class Given:
 class Pictures:
     """The real images.
 
-    real [N, H, W, 3] uint8: all of the dataset; rows: its manifest; trained [N]: which of them are in the training
-    mixture.
+    real [N, H, W, 3] uint8, mapped: all of the dataset; rows: its manifest; trained [N]: which of them are in the
+    training mixture; training [T, H, W, 3]: these.
     """
 
     real: Pixels
     rows: list[Row]
     trained: Mask
-
-    @property
-    def training(self) -> Pixels:
-        """The training mixture."""
-        return self.real[self.trained]
+    training: Pixels
 
 
 def run(generator: Path, data: Path, samples: Path, funnel: Path, out: Path, given: Given) -> dict[str, float]:
@@ -155,16 +150,17 @@ def load_real(data: Path, given: Given) -> Pictures:
 
     Distances to a domain are to all of its images, so that they compare across training mixtures.
     """
-    tensor, rows = dataset.load(data, given.resolution, None, given.seed)
-    chosen = {row["id"] for row in dataset.select(rows, given.photo_ratio, given.seed)}
-    trained = np.array([row["id"] in chosen for row in rows])
+    real, rows = dataset.load(data, given.resolution, None, given.seed)
+    training, chosen = dataset.load(data, given.resolution, given.photo_ratio, given.seed)
+    ids = {row["id"] for row in chosen}
+    trained = np.array([row["id"] in ids for row in rows])
     least = max(given.evaluate.neighbours + 1, measures.LEAST_HELD_OUT)
     if trained.sum() < least:
         raise UserError(
             f"evaluate.neighbours: found {given.evaluate.neighbours}, need less than the {trained.sum()} images of "
             f"{data} that were trained on, which must be {least} at least"
         )
-    return Pictures(tensor.permute(0, 2, 3, 1).numpy(), rows, trained)
+    return Pictures(real.permute(0, 2, 3, 1).numpy(), rows, trained, training.permute(0, 2, 3, 1).numpy())
 
 
 def psis_of(given: Given) -> tuple[list[float], list[float]]:
@@ -182,14 +178,15 @@ def features_of(
 ) -> tuple[list[FeatureSets], dict[float, Match]]:
     """Features of all pictures, and for the generated ones of each psi of the full table the nearest training images.
 
-    Images are drawn for one psi at a time and forgotten, since 10,000 of 512 x 512 px take 8 GB.
+    Images are drawn for one psi at a time, to a file without a name: 10,000 of 512 x 512 px take 8 GB.
     """
     main, swept = psis_of(given)
     few = swept_images(given)
     features: list[dict[float, Features]] = [{} for _ in asked]
     matches = {}
     for psi in sorted({*main, *swept}):
-        shown = draw(G, range(given.evaluate.images if psi in main else few), psi)
+        count = given.evaluate.images if psi in main else few
+        shown: Pixels = arrays.aside(stage.work_root(), count, sample.drawn(G, range(count), psi))
         for extractor, found in zip(asked, features, strict=True):
             found[psi] = extractors.cached(extractor, shown, device())
         if psi in main:
@@ -204,9 +201,7 @@ def features_of(
 
 def _sets_of(extractor: Extractor, pictures: Pictures, drawn: dict[float, Features], mirror: bool) -> list[FeatureSets]:
     real = extractors.cached(extractor, pictures.real, device())
-    turned = (
-        extractors.cached(extractor, np.ascontiguousarray(pictures.training[:, :, ::-1]), device()) if mirror else None
-    )
+    turned = extractors.cached(extractor, pictures.training[:, :, ::-1], device()) if mirror else None
     domains, logits = [row["domain"] for row in pictures.rows], extractor.logits
     return [
         FeatureSets(
@@ -333,7 +328,7 @@ def write_table(
         f"images were read from the dataset and scaled (Lanczos)",
         "mirroring": "none, but for the rows that say so",
         "training_set": "dataset: the mixture of train.photo_ratio; photo, portrait: all images of the domain",
-        "training_images": hashlib.sha256(np.ascontiguousarray(pictures.training).data).hexdigest()[:16],
+        "training_images": extractors.digest(pictures.training)[:16],
         "snapshot": given.snapshot,
         "seed": given.seed,
         "bootstrap_rounds": given.evaluate.resamples,

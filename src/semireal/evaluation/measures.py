@@ -79,11 +79,21 @@ class FeatureSets:
     @property
     def training(self) -> Features:
         """The training mixture, [T, D]."""
-        return self.real[self.trained]
+        return self.real_of("dataset")
 
     def members(self, against: str) -> Mask:
         """Which of the N real images are in the set of that name."""
         return self.trained if against == "dataset" else np.array([name == against for name in self.domain])
+
+    def real_of(self, against: str) -> Features:
+        """The features of the set of that name; no copy where it is everything."""
+        members = self.members(against)
+        return self.real if members.all() else self.real[members]
+
+    def some_of(self, against: str) -> Features:
+        """At most MAX_IMAGES of them, as `some` chooses, without the others."""
+        places = np.flatnonzero(self.members(against))
+        return self.real[places[intervals.places(len(places))]]
 
 
 @dataclass(frozen=True)
@@ -128,9 +138,15 @@ def _against_what_was_shown(sets: FeatureSets, psi: float) -> list[Result]:
     """
     if sets.mirrored is None:
         return []
-    real, generated = np.concatenate([sets.training, sets.mirrored]), sets.generated[psi]
+    real, generated = sets.training, sets.generated[psi]
+    if sets.space.suffix:
+        chosen = intervals.places(len(real) + len(sets.mirrored))
+        after = np.searchsorted(chosen, len(real))
+        real = np.concatenate([real[chosen[:after]], sets.mirrored[chosen[after:] - len(real)]])
+    else:
+        real = np.concatenate([real, sets.mirrored])
     value, spread, how = kernel(sets.space, real, generated)
-    counts = [min(len(x), MAX_IMAGES) if sets.space.suffix else len(x) for x in (real, generated)]
+    counts = [len(some(x)) if sets.space.suffix else len(x) for x in (real, generated)]
     of = Result(sets.space.name("kernel"), value, sets.space.title, SHOWN, psi, counts[0], counts[1])
     return [replace(of, spread=spread, settings=how)]
 
@@ -146,13 +162,6 @@ def kernel(space: Space, real: Features, generated: Features) -> tuple[float, fl
     return mean, spread, f"mean of {inception.SUBSETS} subsets of {size}"
 
 
-def precision_recall(space: Space, real: Features, generated: Features, k: int) -> tuple[float, float]:
-    """Precision and recall: torch-fidelity's on the published features."""
-    if space.suffix:
-        return distances.precision_recall(real, generated, k)
-    return inception.precision_recall(real, generated, k)
-
-
 def _about(sets: FeatureSets, psi: float, against: str, most: int | None = None) -> dict[str, Any]:
     """What a measure is of; most: images of a set that it looks at, at most."""
     counts = {"real_images": int(sets.members(against).sum()), "generated_images": len(sets.generated[psi])}
@@ -161,12 +170,12 @@ def _about(sets: FeatureSets, psi: float, against: str, most: int | None = None)
 
 
 def _kernel(sets: FeatureSets, psi: float, against: str, settings: Settings) -> Result:
-    real, generated = sets.real[sets.members(against)], sets.generated[psi]
-    pairs = sets.space.kernel(some(real), some(generated))
+    generated = sets.generated[psi]
+    pairs = sets.space.kernel(sets.some_of(against), some(generated))
     found = intervals.kernel(pairs, np.ones(len(pairs.real), dtype=bool), settings.rng())
     spread, how, about = None, ALL_PAIRS, _about(sets, psi, against, MAX_IMAGES)
     if not sets.space.suffix:  # the interval of all pairs, around the published mean over subsets
-        value, spread, how = kernel(sets.space, real, generated)
+        value, spread, how = kernel(sets.space, sets.real_of(against), generated)
         about = _about(sets, psi, against)
         found = Estimate(value, value + found.low - found.value, value + found.high - found.value)
     return Result(
@@ -180,9 +189,7 @@ def _kernel(sets: FeatureSets, psi: float, against: str, settings: Settings) -> 
 
 def _frechet(sets: FeatureSets, psi: float, against: str, settings: Settings) -> Result:
     space = sets.space
-    real, generated = (
-        features.astype(np.float64) for features in (sets.real[sets.members(against)], sets.generated[psi])
-    )
+    real, generated = sets.real_of(against), sets.generated[psi]
     least = min(len(real), len(generated))
     biased = f"biased upwards: {least} images, fewer than {FID_LEAST}; read {space.name('kernel')}"
     return Result(
@@ -195,7 +202,7 @@ def _frechet(sets: FeatureSets, psi: float, against: str, settings: Settings) ->
 
 def _neighbourhood(sets: FeatureSets, psi: float, settings: Settings) -> list[Result]:
     """Precision, recall, density, coverage and diversity against the training mixture."""
-    real, generated = (some(x).astype(np.float64) for x in (sets.training, sets.generated[psi]))
+    real, generated = (x.astype(np.float64) for x in (sets.some_of("dataset"), some(sets.generated[psi])))
     pairs, rng = intervals.tables(real, generated), settings.rng()
     found = intervals.neighbourhood(pairs, settings.neighbours, rng)
     if not sets.space.suffix:  # the published values, which are ours but for rounding at borders
@@ -272,12 +279,11 @@ def perfect(sets: FeatureSets, settings: Settings) -> list[Result]:
     """What a perfect generator would get: distances between random halves of the training images, and what depends on
     the number of images for as many generated ones as there are.
     """
-    real = sets.training.astype(np.float64)
-    half = len(real) // 2
-    if half < 2:
+    total, real = int(sets.trained.sum()), sets.some_of("dataset")
+    if total // 2 < 2:
         return []
     rng, space = settings.rng(), sets.space
-    pairs = space.kernel(some(real), real[:0])
+    pairs = space.kernel(real, real[:0])
     halves = [_between_halves(pairs.real, rng.permutation(len(pairs.real))) for _ in range(HALVES)]
     found = [
         Result(
@@ -291,15 +297,15 @@ def perfect(sets: FeatureSets, settings: Settings) -> list[Result]:
         )
     ]
     generated = len(sets.generated[1.0])
-    expected = distances.perfect_frechet(real, generated, settings.rng()) if space.whole else np.nan
+    expected = distances.perfect_frechet(sets.training, generated, settings.rng()) if space.whole else np.nan
     if np.isfinite(expected):
         how = f"what {generated} images of a perfect generator would get, from parts of the training images"
         name = space.name("frechet")
-        found.append(Result(name, expected, space.title, PERFECT, real_images=len(real), settings=how))
-    if sets.real_logits is not None and len(real) >= SPLITS:
+        found.append(Result(name, expected, space.title, PERFECT, real_images=total, settings=how))
+    if sets.real_logits is not None and total >= SPLITS:
         value, spread = inception.score(sets.real_logits[sets.trained])
         how = f"of the training images themselves; mean of {SPLITS} splits"
-        score = Result("inception_score", value, LOGITS, PERFECT, real_images=len(real), spread=spread, settings=how)
+        score = Result("inception_score", value, LOGITS, PERFECT, real_images=total, spread=spread, settings=how)
         found.append(score)
     return found
 
@@ -319,7 +325,7 @@ def by_size(sets: FeatureSets, settings: Settings) -> tuple[list[dict[str, float
     the value for endlessly many (Chong and Forsyth 2020). The real images stay as they are.
     """
     e, rng = sets.space, settings.rng()
-    real, generated = sets.training.astype(np.float64), sets.generated[1.0].astype(np.float64)
+    real, generated = sets.training, sets.generated[1.0]
     inverse = np.linspace(4 / len(generated), 1 / len(generated), SIZES)
     sizes = sorted({max(2, round(1 / x)) for x in inverse})
     orders = [rng.permutation(len(generated)) for _ in range(REPEATS)]
@@ -354,16 +360,21 @@ def by_size(sets: FeatureSets, settings: Settings) -> tuple[list[dict[str, float
 
 def sweep(sets: FeatureSets, psis: Sequence[float], images: int, k: int) -> Iterator[dict[str, float]]:
     """Quality against variety: for each psi the metrics of the first `images` seeds, by name."""
-    space, real = sets.space, sets.training
-    own = distances.mean_distance(some(real).astype(np.float64))
+    space, few = sets.space, sets.some_of("dataset")
+    real = sets.training if space.whole else few
+    own = distances.mean_distance(few.astype(np.float64))
+    balls = distances.balls(real, k) if space.whole and space.suffix else None
     for psi in psis:
         generated = sets.generated[psi][:images]
         values = {"kernel": kernel(space, real, generated)[0]}
         if space.whole:
-            x, y = real.astype(np.float64), generated.astype(np.float64)
-            values["frechet"] = distances.frechet(x, y)
-            values["precision"], values["recall"] = precision_recall(space, real, generated, k)
-            values["diversity"] = float(distances.relative(distances.mean_distance(some(y)), own))
+            values["frechet"] = distances.frechet(real, generated)
+            if balls is None:  # torch-fidelity's on the published features
+                values["precision"], values["recall"] = inception.precision_recall(real, generated, k)
+            else:
+                values["precision"], values["recall"] = distances.precision_recall(real, generated, k, balls)
+            varied = distances.mean_distance(some(generated).astype(np.float64))
+            values["diversity"] = float(distances.relative(varied, own))
         yield {space.name(kind): value for kind, value in values.items()}
 
 

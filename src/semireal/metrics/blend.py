@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from semireal.metrics import distances
 from semireal.metrics.distances import Features
 from semireal.metrics.intervals import Mask, percentiles, weights
 
@@ -86,9 +87,11 @@ def whitened(real: Features, features: Features) -> Features:
     In the raw features brightness and the like drown what tells a photo from a painting. K: 0 to AXES.
     """
     mean = real.mean(axis=0, dtype=np.float64)
-    _, spread, turn = np.linalg.svd(real - mean, full_matrices=False)
+    _, spread, turn = np.linalg.svd(distances.reduced(real), full_matrices=False)
     axes = min(AXES, max(1, len(real) // PER_AXIS), int((spread > FLAT * spread[0]).sum()))
-    return np.asarray((features - mean) @ (turn[:axes].T * (np.sqrt(len(real)) / spread[:axes])))
+    onto = turn[:axes].T * (np.sqrt(len(real)) / spread[:axes])
+    parts = distances.slices(len(features), distances.ROWS)
+    return np.concatenate([(features[part] - mean) @ onto for part in parts])
 
 
 def _means(x: Features, rounds: int, rng: np.random.Generator) -> _Means:

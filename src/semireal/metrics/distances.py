@@ -1,4 +1,10 @@
-"""Distances between two sets of features; pure functions of arrays [N, D]."""
+"""Distances between two sets of features; pure functions of arrays [N, D].
+
+Features may be float32, and mapped: all sums are taken in float64, over as many rows at a time as fit into memory.
+"""
+
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,6 +14,8 @@ from scipy.spatial.distance import cdist, pdist, squareform
 Features = NDArray[np.float64]
 
 PARTS = 10  # random pairs of parts of the real images that an average is taken over
+ROWS = 10_000  # features that are taken at a time; up to so many, all sums are in one piece
+TABLE = 5000  # rows and columns of a table of pairs
 
 
 def frechet(x: Features, y: Features) -> float:
@@ -17,8 +25,8 @@ def frechet(x: Features, y: Features) -> float:
     C_x C_y are the squared singular values of A B^T. So nothing is lost where there are fewer images than features,
     and matrices are no larger than the number of images. Never below 0.
     """
-    mean = x.mean(axis=0) - y.mean(axis=0)
-    a, b = _root(x), _root(y)
+    mean = x.mean(axis=0, dtype=np.float64) - y.mean(axis=0, dtype=np.float64)
+    a, b = (reduced(z, np.sqrt(len(z) - 1)) for z in (x, y))
     found = float(mean @ mean + (a**2).sum() + (b**2).sum() - 2 * svdvals(a @ b.T).sum())
     # as a formula it is never negative: what is below 0 is rounding of the sums, about 1e-16 of the traces
     return max(found, 0.0)
@@ -54,10 +62,23 @@ def _parts(x: Features, n: int, m: int, rng: np.random.Generator) -> float:
     return float(np.mean([frechet(x[order[:n]], x[order[n : n + m]]) for order in orders]))
 
 
-def _root(x: Features) -> Features:
-    """A with A^T A = covariance of x, and as few rows as possible."""
-    centred = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
-    return centred if len(x) <= x.shape[1] else np.asarray(np.linalg.qr(centred, mode="r"))
+def reduced(x: Features, unit: float = 1.0) -> Features:
+    """A with A^T A = C^T C, where C is x about its mean in these units, and as few rows as possible.
+
+    The triangles of the parts, one below the other, have the triangle of the whole (Demmel et al. 2012, section 3).
+    """
+    mean = x.mean(axis=0, dtype=np.float64)
+    if len(x) <= x.shape[1]:
+        return np.asarray((x - mean) / unit)
+    found = np.empty((0, x.shape[1]))
+    for part in slices(len(x), ROWS):
+        found = np.asarray(np.linalg.qr(np.concatenate([found, (x[part] - mean) / unit]), mode="r"))
+    return found
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """`count` rows in parts of this size, and the rest."""
+    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def kernel(x: Features, y: Features) -> float:
@@ -100,6 +121,16 @@ def radii(table: Features, k: int) -> Features:
     return np.asarray(np.partition(table, k, axis=1)[:, k])
 
 
+def balls(x: Features, k: int) -> Features:
+    """The same of features, bit for bit, without the whole table of them."""
+    nearest = np.full((len(x), k + 1), np.inf)  # the image itself among them
+    for a, b in itertools.combinations_with_replacement(slices(len(x), TABLE), 2):
+        table = among(x[a]) if a == b else between(x[a], x[b])
+        for rows, found in ((a, table), (b, table.T))[: 1 if a == b else 2]:
+            nearest[rows] = np.partition(np.concatenate([nearest[rows], found], axis=1), k, axis=1)[:, : k + 1]
+    return np.asarray(nearest.max(axis=1))
+
+
 def precision(cross: Features, real: Features) -> float:
     """Share of the generated images inside the ball of a real one (Kynkaanniemi et al. 2019, eq. 1 and 2).
 
@@ -131,10 +162,18 @@ def coverage(cross: Features, real: Features) -> float:
     return float((cross.min(axis=1) < real).mean())
 
 
-def precision_recall(real: Features, fake: Features, k: int) -> tuple[float, float]:
-    """Improved precision and recall with the k nearest neighbours, of features [N, D] and [M, D]."""
-    cross = between(real, fake)
-    return precision(cross, radii(among(real), k)), recall(cross, radii(among(fake), k))
+def precision_recall(real: Features, fake: Features, k: int, known: Features | None = None) -> tuple[float, float]:
+    """Improved precision and recall with the k nearest neighbours, of features [N, D] and [M, D].
+
+    As `precision` and `recall` of their tables, a part at a time; known: `balls` of the real ones, where they are.
+    """
+    of_real, of_fake = balls(real, k) if known is None else known, balls(fake, k)
+    precise, recalled = np.zeros(len(fake), dtype=bool), np.zeros(len(real), dtype=bool)
+    for rows, columns in itertools.product(slices(len(real), TABLE), list(slices(len(fake), TABLE))):
+        cross = between(real[rows], fake[columns])
+        precise[columns] |= (cross <= of_real[rows, None]).any(axis=0)
+        recalled[rows] |= (cross <= of_fake[columns]).any(axis=1)
+    return float(precise.mean()), float(recalled.mean())
 
 
 def density_coverage(real: Features, fake: Features, k: int) -> tuple[Features, float]:

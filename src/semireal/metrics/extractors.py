@@ -6,7 +6,6 @@ never a path or a name. A changed dataset is another key.
 
 import dataclasses
 import hashlib
-import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from semireal import code, files, stage
-from semireal.files import write_atomic
+from semireal import arrays, code, files, stage
 from semireal.images import Pixels
 from semireal.metrics import dinov2, distances, inception, offline, usual
 from semireal.metrics.distances import Features
 from semireal.metrics.intervals import Pairs
 from semireal.vision.looks import Band
+
+BLOCK = 128  # pictures that are looked at together; whole batches of every network, so that blocks change nothing
 
 
 @dataclass(frozen=True)
@@ -122,21 +122,29 @@ def dino(path: Path) -> Extractor:
 
 
 def cached(extractor: Extractor, pictures: Pixels, device: torch.device) -> Features:
-    """Features of the pictures, from `.work/features` if they have been computed before, which is then printed."""
-    digest = hashlib.sha256(np.ascontiguousarray(pictures).data).hexdigest()
-    key = files.key_of(digest, pictures.shape, extractor.settings, torch.__version__, device.type)
+    """Features of the pictures, from `.work/features` if they have been computed before, which is then printed.
+
+    They are mapped, as the pictures may be: neither is in memory as a whole.
+    """
+    key = files.key_of(digest(pictures), pictures.shape, extractor.settings, torch.__version__, device.type)
     path = stage.work_root() / "features" / f"{key}.npy"
     try:
-        known = np.asarray(np.load(path, allow_pickle=False))
+        known: Features = arrays.load(path)
         os.utime(path)  # semireal.prune keeps what was used last
     except (OSError, ValueError, EOFError):  # not there, or damaged
         pass
     else:
         stage.say(f"evaluate: {extractor.title} of {len(pictures)} images from the cache, {path.name}")
         return known
-    found = extractor.compute(pictures, device)
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.save(buffer, found, allow_pickle=False)
-    write_atomic(path, buffer.getvalue())
-    return found
+    blocks = (np.ascontiguousarray(pictures[part]) for part in distances.slices(len(pictures), BLOCK))
+    arrays.save(path, len(pictures), (extractor.compute(block, device) for block in blocks))
+    return arrays.load(path)
+
+
+def digest(pictures: Pixels) -> str:
+    """SHA-256 of the pixels as hex digits."""
+    found = hashlib.sha256()
+    for part in distances.slices(len(pictures), BLOCK):
+        found.update(np.ascontiguousarray(pictures[part]).data)
+    return found.hexdigest()

@@ -21,6 +21,7 @@ LAYERS = ("2048", "logits_unbiased")  # features of FID, KID, precision and reca
 WIDTH = 2048  # of the first
 BATCH = 64  # torch-fidelity's own: the same sums in the same order
 SUBSETS, SUBSET = 100, 1000  # of KID, its defaults
+TABLE = 10_000  # rows and columns of the tables of precision and recall, its default
 
 
 def find(given: str | None) -> Path | None:
@@ -72,8 +73,8 @@ def kid(real: Features, generated: Features) -> tuple[float, float]:
     from torch_fidelity.metric_kid import kid_features_to_metric
 
     found = kid_features_to_metric(
-        torch.from_numpy(generated),
-        torch.from_numpy(real),
+        _tensor(generated),
+        _tensor(real),
         kid_subsets=SUBSETS,
         kid_subset_size=subset_size(len(real), len(generated)),
         verbose=False,
@@ -85,7 +86,7 @@ def score(logits: Features) -> tuple[float, float]:
     """Inception Score: mean and standard deviation over SPLITS parts; logits: [N, 1008], N at least SPLITS."""
     from torch_fidelity.metric_isc import isc_features_to_metric
 
-    found = isc_features_to_metric(torch.from_numpy(logits), splits=SPLITS)
+    found = isc_features_to_metric(_tensor(logits), splits=SPLITS)
     return found["inception_score_mean"], found["inception_score_std"]
 
 
@@ -93,7 +94,18 @@ def precision_recall(real: Features, generated: Features, k: int) -> tuple[float
     """Precision and recall with k neighbours, on the features of FID instead of torch-fidelity's VGG16."""
     from torch_fidelity.metric_prc import prc_features_to_metric
 
+    most = max(len(real), len(generated))
     found = prc_features_to_metric(
-        torch.from_numpy(generated), torch.from_numpy(real), prc_neighborhood=k, verbose=False
+        _tensor(generated),
+        _tensor(real),
+        prc_neighborhood=k,
+        save_cpu_ram=most > TABLE,  # otherwise its tables are whole, 10 GB each for 50,000 images
+        prc_batch_size=min(TABLE, TABLE**2 // most),
+        verbose=False,
     )
     return found["precision"], found["recall"]
+
+
+def _tensor(features: Features) -> torch.Tensor:
+    """A copy, since nobody may write to mapped features, which PyTorch warns of."""
+    return torch.from_numpy(np.array(features))

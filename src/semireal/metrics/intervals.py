@@ -62,10 +62,13 @@ def weights(members: Mask, rounds: int, rng: np.random.Generator) -> Features:
 
 
 def some(features: Features) -> Features:
-    """At most MAX_IMAGES rows, always the same, of all parts: rows of a source, or of a domain, may lie together."""
-    if len(features) <= MAX_IMAGES:
-        return features
-    return np.asarray(features[np.sort(np.random.default_rng(0).permutation(len(features))[:MAX_IMAGES])])
+    """At most MAX_IMAGES rows, see `places`."""
+    return features if len(features) <= MAX_IMAGES else np.asarray(features[places(len(features))])
+
+
+def places(count: int) -> Labels:
+    """At most MAX_IMAGES of so many, always the same, of all parts: rows of a source, or domain, may lie together."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:MAX_IMAGES])
 
 
 @dataclass(frozen=True)

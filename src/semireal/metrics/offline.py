@@ -31,5 +31,5 @@ def colour(pictures: Pixels) -> Features:
 
     The networks mind colour little.
     """
-    lab = np.stack([cv2.cvtColor(img, cv2.COLOR_RGB2LAB) for img in pictures]).astype(np.float64)
-    return np.concatenate([lab.mean(axis=(1, 2)) - MIDDLE, lab.std(axis=(1, 2))], axis=1) / UNIT
+    lab = (cv2.cvtColor(img, cv2.COLOR_RGB2LAB).astype(np.float64) for img in pictures)
+    return np.stack([np.concatenate([img.mean(axis=(0, 1)) - MIDDLE, img.std(axis=(0, 1))]) for img in lab]) / UNIT

@@ -1,4 +1,4 @@
-"""The training set in memory: which images of a dataset are used, and their pixels at the training resolution."""
+"""The training set: which images of a dataset are used, and their pixels at the training resolution."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from semireal import images, manifest, tensors, workers
+from semireal import manifest
 from semireal.errors import UserError
 from semireal.manifest import Row
+from semireal.training import decoded
 from semireal.vision import looks
 from semireal.vision.looks import Band
 
@@ -20,24 +21,13 @@ LEAST = 2  # images; fewer are no training set
 def load(dataset: Path, resolution: int, photo_ratio: float | None, seed: int) -> tuple[torch.Tensor, list[Row]]:
     """Load the selected mixture, in the order of ids.
 
-    Returns uint8 [N, 3, resolution, resolution] and the manifest rows. Raises UserError naming all damaged files.
+    Returns uint8 [N, 3, resolution, resolution], which is mapped and can only be read (see
+    `semireal.training.decoded`), and the manifest rows. Raises UserError naming all damaged files.
     """
     rows = select(manifest.read_kept(dataset, "domain"), photo_ratio, seed)
     if len(rows) < LEAST:
         raise UserError(f"{dataset}: {len(rows)} images to train on, need {LEAST}. Collect more or filter less")
-    bad: list[str] = []
-
-    def one(row: Row) -> images.Pixels | None:
-        try:
-            return images.resize(images.load_rgb(dataset / row["file"]), resolution)
-        except (images.ImageError, FileNotFoundError):
-            bad.append(row["file"])
-            return None
-
-    pixels = [img for img in workers.each(one, rows, "load") if img is not None]
-    if bad:
-        raise UserError(f"{dataset}: missing or damaged: {', '.join(sorted(bad))}. Run `dvc checkout --force`")
-    return tensors.to_nchw(pixels), rows
+    return decoded.tensor(decoded.load(dataset, [row["file"] for row in rows], resolution)), rows
 
 
 def select(rows: list[Row], photo_ratio: float | None, seed: int) -> list[Row]:

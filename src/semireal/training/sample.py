@@ -1,5 +1,6 @@
 """sample: pictures of a trained generator, for people to look at."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +45,20 @@ def latents(seeds: range, z_dim: int) -> torch.Tensor:
     return torch.stack([torch.randn(z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-@torch.no_grad()
 def draw(G: Generator, seeds: range, psi: float) -> Pixels:
     """Images of the seeds, truncated by psi (Karras et al. 2019, appendix B), with constant noise; NHWC uint8."""
+    return np.concatenate(list(drawn(G, seeds, psi)))
+
+
+@torch.no_grad()
+def drawn(G: Generator, seeds: range, psi: float) -> Iterator[Pixels]:
+    """The same in parts, for more images than memory holds."""
     at = next(G.parameters()).device
     batches = [seeds[start : start + BATCH] for start in range(0, len(seeds), BATCH)]
-    parts = []
     few = len(batches) < 4
     for batch in tqdm(batches, desc="draw", unit_scale=BATCH, unit="img", mininterval=1, disable=few):
         ws = G.mapping(latents(batch, G.config.z_dim).to(at), psi=psi)
-        parts.append(tensors.to_uint8(G.synthesis(ws, noise="const")))
-    return np.concatenate(parts)
+        yield tensors.to_uint8(G.synthesis(ws, noise="const"))
 
 
 @torch.no_grad()

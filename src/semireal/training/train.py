@@ -63,7 +63,7 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
             devices.check(machine, given.train.batch, given.train.group)
             networks = start_of(given.train.init)
             images, rows = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
-        data_key = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+        data_key = hashlib.sha256(images.numpy().data).hexdigest()
         decides = deciding(given.train, given.seed, data_key, networks) | {"code": code.key_of_modules(NAME)}
         with work.opened(decides, made_on(machine, device), given.train, machine.resume) as (folder, made):
             monitor = monitor_of(images, rows, given.train, device) if parallel.rank() == 0 else _absent
