@@ -1,10 +1,10 @@
 """Exact search for pairs of hashes that differ in few bits, without comparing all with all.
 
-Multi-index hashing: the bits are dealt into chunks, and two hashes within a distance agree in at least one chunk up to a
-few bits, since the distance does not suffice to part them in all (Norouzi, Punjani and Fleet, Fast Exact Search in
+Multi-index hashing: the bits are dealt into chunks, and two hashes within a distance agree in at least one chunk up to
+a few bits, since the distance does not suffice to part them in all (Norouzi, Punjani and Fleet, Fast Exact Search in
 Hamming Space with Multi-Index Hashing, PAMI 2014, section 3). So it is enough to look up each chunk with up to so many
 bits flipped, and to compare what is found there. How often that will be is counted beforehand; where it is more work
-than comparing all with all, as with great distances, few hashes or chunks in which too many agree, that is done instead.
+than comparing all with all, as with great distances, few hashes or chunks in which too many agree, all are compared.
 
 The results depend on nothing but the hashes, and memory grows with their number and that of the pairs that are asked
 for, never with that of the pairs that are looked at.
@@ -28,8 +28,8 @@ ROWS = 256  # hashes that are compared with all others at a time
 FEW = 1 << 20  # pairs that are kept before only their groups are remembered
 WIDEST = 22  # bits of a chunk; there is a table of all its values
 
-# what is done per row and flipped chunk, per pair in a chunk, per value that a chunk may have, and per pair where all are
-# compared, in ns (one core of an AMD EPYC with AVX-512); only their ratios matter, and only for the time
+# ns (one core of an AMD EPYC with AVX-512) per row and flipped chunk, per pair in a chunk, per value that a chunk may
+# have, and per pair where all are compared; only their ratios matter, and only for the time
 PROBE, PAIR, VALUE, PLAIN = 10.0, 20.0, 100.0, 5.0
 
 Words = NDArray[np.uint64]  # [N, W], 64 bits each
@@ -46,7 +46,10 @@ class Chunk:
 
     def mask(self, words: int) -> Words:
         """Its bits, set in a hash [W]."""
-        return np.array([sum(1 << bit % 64 for bit in self.bits if bit // 64 == word) for word in range(words)], np.uint64)
+        found = np.zeros(words, np.uint64)
+        for bit in self.bits:
+            found[bit // 64] |= np.uint64(1 << bit % 64)
+        return found
 
     def values(self, words: Words) -> NDArray[np.int32]:
         """What stands in the chunk of each hash [N]."""
@@ -71,7 +74,24 @@ def groups(words: Words, distance: int) -> Places:
         return np.zeros(0, np.int64)
     distinct, which = _distinct(words)
     found = _search(distinct, distance, lambda blocks: _linking(len(distinct), blocks))
-    labels = _labels(len(distinct), np.concatenate([np.zeros((0, 2), np.int64), *found]))[which]
+    return _numbered(_labels(len(distinct), np.concatenate([np.zeros((0, 2), np.int64), *found]))[which])
+
+
+def joined(*kinds: Places) -> Places:
+    """Numbers of groups [N] of things that are linked by any of their hashes, numbered by their first member.
+
+    kinds: for each kind of hash the groups [N, K] of the K ones that each thing has.
+    """
+    nodes = count = len(kinds[0])
+    links = []
+    for groups_of in kinds:
+        links += [np.stack([np.arange(count), nodes + column], axis=1) for column in groups_of.T]
+        nodes += int(groups_of.max(initial=-1)) + 1
+    return _numbered(_labels(nodes, np.concatenate(links))[:count])
+
+
+def _numbered(labels: Places) -> Places:
+    """The same groups, numbered by their first member."""
     _, first, number = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[number]
 
@@ -117,11 +137,17 @@ def _search(words: Words, distance: int, keep: Callable[[Iterator[Places]], Plac
 
 def _ways(words: Words, distance: int) -> list[Callable[[], Iterator[Places]]]:
     """Independent parts of the search; each gives blocks of pairs."""
-    chunks = plan(len(words), 64 * words.shape[1], distance)
+    used = np.flatnonzero(np.unpackbits(_differing(words).view(np.uint8), bitorder="little"))
+    chunks = [Chunk(tuple(used[list(c.bits)].tolist()), c.radius) for c in plan(len(words), len(used), distance)]
     if not chunks or sum(_work(words, chunk) for chunk in chunks) > PLAIN * len(words) ** 2 / 2:
         return [partial(_striped, words, distance, start) for start in range(0, len(words), ROWS)]
     masks = [chunk.mask(words.shape[1]) for chunk in chunks]
     return [partial(_once, words, distance, chunks[: n + 1], masks) for n in range(len(chunks))]
+
+
+def _differing(words: Words) -> Words:
+    """Bits [W] in which not all agree."""
+    return np.asarray(np.bitwise_or.reduce(words, axis=0) & ~np.bitwise_and.reduce(words, axis=0), np.uint64)
 
 
 def plan(count: int, bits: int, distance: int) -> list[Chunk]:
@@ -130,8 +156,9 @@ def plan(count: int, bits: int, distance: int) -> list[Chunk]:
     If c chunks have radius r1 .. rc, hashes that differ in more than ri bits in all of them differ in at least
     (r1 + 1) + .. + (rc + 1) bits, which has to be more than the distance.
     """
-    best, least = [], PLAIN * count**2 / 2
-    for number in range(-(-bits // WIDEST), bits + 1):
+    best: list[Chunk] = []
+    least = PLAIN * count**2 / 2
+    for number in range(max(-(-bits // WIDEST), 1), bits + 1):
         each, more = divmod(distance + 1, number)
         radii = [each] * more + [each - 1] * (number - more)
         widths = [len(range(n, bits, number)) for n in range(number)]
@@ -147,14 +174,14 @@ def plan(count: int, bits: int, distance: int) -> list[Chunk]:
 def _expected(count: int, width: int, radius: int) -> float:
     """Work for one chunk of random hashes, in ns."""
     flips = sum(comb(width, flipped) for flipped in range(radius + 1))
-    return flips * (PROBE * count + PAIR * count**2 / 2**width) / 2 + VALUE * 2**width
+    return flips * (PROBE * count + PAIR * float(count) ** 2 / 2.0**width) / 2 + VALUE * 2.0**width
 
 
 def _work(words: Words, chunk: Chunk) -> float:
     """Work for one chunk of these hashes, in ns.
 
-    How many pairs differ by which flips is the convolution, under exclusive or, of the counts of values with themselves;
-    so the Walsh-Hadamard transform, whose inverse it is but for a factor, makes products of it.
+    How many pairs differ by which flips is the convolution, under exclusive or, of the counts of values with
+    themselves; the Walsh-Hadamard transform, which is its own inverse but for a factor, makes a product of it.
     """
     width = len(chunk.bits)
     flips = _flips(width, chunk.radius)
@@ -245,5 +272,5 @@ def _striped(words: Words, distance: int, start: int) -> Iterator[Places]:
         for column in columns:
             mine, others = column[start : start + ROWS], column[first : first + AT_ONCE // ROWS]
             apart += np.bitwise_count(mine[:, None] ^ others[None, :])
-        found = np.argwhere(apart <= distance) + [start, first]
+        found = np.asarray(np.argwhere(apart <= distance) + np.array([start, first]), np.int64)
         yield found[found[:, 0] < found[:, 1]]
