@@ -149,9 +149,11 @@ def decide(group: list[Row], copies_of: Copies = lambda _, others: others) -> li
     while rest:
         best = _best(rest)
         named = {best["id"]: best}  # survivor of each, by id
-        named |= {row["id"]: best for row in copies_of(best, [row for row in rest if row is not best])}
-        for kept in [row for row in rest if row is not best and row["id"] in named and _by_hand(row)]:
-            named |= {row["id"]: kept for row in copies_of(kept, [row for row in rest if row["id"] not in named])}
+        keep = [best]
+        for one in keep:  # and those kept by hand that are met
+            found = copies_of(one, [row for row in rest if row["id"] not in named])
+            named |= {row["id"]: one for row in found}
+            keep += [row for row in found if _by_hand(row)]
         decided += _marked([row for row in rest if row["id"] in named], best, named)
         rest = [row for row in rest if row["id"] not in named]
     return decided
