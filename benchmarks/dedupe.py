@@ -65,7 +65,7 @@ def one_search(kind: str, count: int, plainly: bool) -> dict[str, float]:
     """Seconds, seconds of CPU, and the peak of memory of this process."""
     words = hashes_of(kind, count)
     if plainly:
-        neighbours.PLAIN = 0.0  # type: ignore[misc]
+        neighbours.PLAIN = 0.0
     start, cpu = time.perf_counter(), time.process_time()
     found = neighbours.groups(words, BITS)
     done = {"seconds": time.perf_counter() - start, "CPU seconds": time.process_time() - cpu}
@@ -165,7 +165,7 @@ def saved(img: Pixels, quality: int) -> bytes:
 def others(data: bytes) -> dict[str, NDArray[np.uint8]]:
     """imagededup's hashes of a whole picture, as bytes; none where it is not installed."""
     try:
-        from imagededup.methods import hashing
+        from imagededup.methods import hashing  # type: ignore[import-not-found]
     except ImportError:
         return {}
     img = images.decode(data)
@@ -260,7 +260,7 @@ def judged(
             np.bitwise_count(made.others[a][n] ^ made.others[b][n]).sum() <= USUAL
         )
     strangers = [(a, b) for i, a in enumerate(originals) for j, b in enumerate(originals[:i]) if groups[i] != groups[j]]
-    shares: dict[str, dict[str, float]] = {}
+    shares: dict[str, Any] = {}
     wrong: dict[str, int] = {}
     for name, test in tests.items():
         hits = pd.DataFrame([(way, test(a, b)) for way, a, b in pairs], columns=["way", "found"])
