@@ -1,7 +1,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -11,32 +13,9 @@ from semireal import images, manifest
 from semireal.collect.gallery import faces as gallery
 from semireal.curate import dedupe
 from semireal.curate.quality import sharpness
+from semireal.manifest import Row
 from semireal.params.dedupe import Dedupe
-
-
-@given(st.lists(st.binary(min_size=4, max_size=4), max_size=40), st.integers(0, 16))
-def test_clusters_agree_with_a_slow_search(codes: list[bytes], distance: int) -> None:
-    hashes = [np.unpackbits(np.frombuffer(code, dtype=np.uint8)).astype(bool) for code in codes]
-    groups = list(range(len(codes)))  # label of each hash; linked ones get the same
-    for i in range(len(codes)):
-        for j in range(i):
-            apart = (int.from_bytes(codes[i]) ^ int.from_bytes(codes[j])).bit_count()
-            if apart <= distance:
-                old, new = groups[i], groups[j]
-                groups = [new if label == old else label for label in groups]
-    slow = sorted([i for i, label in enumerate(groups) if label == wanted] for wanted in set(groups))
-    assert dedupe.clusters(hashes, distance) == slow
-
-
-def test_clusters_over_several_stripes() -> None:
-    rng = np.random.default_rng(0)
-    base = rng.random((600, 256)) < 0.5
-    hashes = [*base, base[599], base[0]]
-    groups = dedupe.clusters(hashes, 10)
-    assert [0, 601] in groups
-    assert [599, 600] in groups
-    assert len(groups) == 600
-
+from semireal.vision import hashes
 
 ROW = {"domain": "photo", "sharpness": 0.7, "fine": 300}
 
@@ -77,7 +56,7 @@ def test_an_enlarged_copy_does_not_survive_its_original(make_dataset: Callable[.
     ]
     filtered, out = make_dataset("filtered", pictures, ".jpg"), tmp_path / "out"
     out.mkdir()
-    dedupe.run(filtered, out, Dedupe(max_distance=36))
+    dedupe.run(filtered, out, Dedupe(max_distance=36, max_head_distance=26))
     assert manifest.read(out).set_index("crop_side")["status"].to_dict() == {510: "rejected", 170: "kept"}
 
 
@@ -119,7 +98,7 @@ def test_copies_are_found_and_different_pictures_kept(make_dataset: Callable[...
     filtered = make_dataset("filtered", pictures, ".jpg")
     out = tmp_path / "out"
     out.mkdir()
-    dedupe.run(filtered, out, Dedupe(max_distance=24))
+    dedupe.run(filtered, out, Dedupe(max_distance=24, max_head_distance=26))
     table = manifest.read(out).set_index("id")
     assert table["status"].to_dict() == {
         "0000": "rejected",
@@ -131,3 +110,130 @@ def test_copies_are_found_and_different_pictures_kept(make_dataset: Callable[...
     assert table.loc["0002", "cluster"] == ""
     assert sorted(f.name for f in (out / "images").iterdir()) == ["0001.jpg", "0002.jpg"]
     assert np.array_equal(images.load_rgb(out / "images/0001.jpg"), images.load_rgb(filtered / "images/0001.jpg"))
+
+
+def linked(pairs: set[frozenset[str]]) -> dedupe.Copies:
+    return lambda row, others: [other for other in others if frozenset((row["id"], other["id"])) in pairs]
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> tuple[list[Row], set[frozenset[str]]]:
+    """Pictures of all kinds, and which of them are linked."""
+    ids = [f"{number:02}" for number in range(draw(st.integers(1, 8)))]
+    rows = [
+        {
+            "id": name,
+            "domain": draw(st.sampled_from(["photo", "portrait"])),
+            "crop_side": draw(st.sampled_from([100, 200, 400])),
+            "fine": draw(st.sampled_from([100, 110, 300])),
+            "sharpness": draw(st.sampled_from([0.5, 0.7])),
+            "note": draw(st.sampled_from(["", "", "", "kept by hand"])),
+            "p_photo": 0.9,
+            "p_portrait": 0.1,
+            "file": name,
+        }
+        for name in ids
+    ]
+    pairs = {frozenset((a, b)) for a in ids for b in ids if a < b and draw(st.booleans())}
+    return rows, pairs
+
+
+@given(groups(), st.randoms(use_true_random=False))
+def test_no_picture_is_left_out_that_is_no_copy_of_its_survivor(
+    given_: tuple[list[Row], set[frozenset[str]]], random: "np.random.Generator"
+) -> None:
+    rows, pairs = given_
+    decided = {row["id"]: row for row in dedupe.decide(rows, linked(pairs))}
+    assert set(decided) == {row["id"] for row in rows}
+    kept = [row["id"] for row in decided.values() if row["status"] == "kept"]
+    by_hand = {row["id"] for row in rows if row["note"] == "kept by hand"}
+    assert by_hand <= set(kept)
+    for row in decided.values():
+        if row["status"] == "rejected":
+            assert frozenset((row["id"], row["survivor"])) in pairs
+            assert decided[row["survivor"]]["status"] == "kept"
+            assert decided[row["survivor"]]["cluster"] == row["cluster"] != ""
+    # of two copies one is enough, unless a person kept both
+    assert not [(a, b) for a in kept for b in kept if frozenset((a, b)) in pairs and not {a, b} <= by_hand]
+    random.shuffle(rows)  # type: ignore[arg-type]
+    assert {row["id"]: row for row in dedupe.decide(rows, linked(pairs))} == decided
+
+
+def test_a_cross_fade_does_not_end_as_one_picture(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+    """Each frame is a copy of the next one, but the last one none of the first."""
+    first, last = texture(1, 128, 128).astype(np.float64), texture(2, 128, 128)
+    frames = [(first + (last - first) * n / 127).round().astype(np.uint8) for n in range(128)]
+    filtered = make_dataset("filtered", [(frame, {"sharpness": 1.0}) for frame in frames], ".jpg")
+    out = tmp_path / "out"
+    out.mkdir()
+    dedupe.run(filtered, out, Dedupe(max_distance=36, max_head_distance=None))
+    table = manifest.read(out).set_index("id")
+    words = hashes.packed(np.stack([hashes.of(images.load_rgb(filtered / f"images/{id_}.jpg")) for id_ in table.index]))
+    place = {id_: number for number, id_ in enumerate(table.index)}
+    assert np.bitwise_count(words[0] ^ words[-1]).sum() >= 98
+    kept = [place[id_] for id_ in table.index[table["status"] == "kept"]]
+    assert 2 <= len(kept) < 30
+    for id_, survivor in table["survivor"].items():
+        if survivor:
+            assert np.bitwise_count(words[place[id_]] ^ words[place[survivor]]).sum() <= 36
+    for a in kept:
+        assert all(a == b or np.bitwise_count(words[a] ^ words[b]).sum() > 36 for b in kept)
+
+
+def head(seed: int) -> images.Pixels:
+    return images.resize(np.asarray(gallery.draw("elf", "photo", np.random.default_rng(seed))), 256)
+
+
+def changed(img: images.Pixels, way: str) -> images.Pixels:
+    if way == "mirrored":
+        return np.ascontiguousarray(img[:, ::-1])
+    side = len(img)
+    zoom, turn = {"cut": (1.06, 0), "turned": (1.0, 5)}[way]
+    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), turn, zoom)
+    return np.asarray(cv2.warpAffine(img, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+
+
+@pytest.mark.parametrize("way", ["mirrored", "cut", "turned"])
+def test_heads_find_what_the_hash_of_the_picture_does_not(
+    way: str, make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    one, other = head(1), texture(1, 256, 256)
+    copy = changed(one, way)
+    assert (hashes.of(one) != hashes.of(copy)).sum() > 36
+    filtered = make_dataset("filtered", [(img, {"sharpness": 1.0}) for img in (one, copy, other)], ".jpg")
+    for distance, statuses in ((26, ["kept", "rejected", "kept"]), (None, ["kept"] * 3)):
+        out = tmp_path / f"out {distance}"
+        out.mkdir()
+        dedupe.run(filtered, out, Dedupe(max_distance=36, max_head_distance=distance))
+        assert manifest.read(out)["status"].tolist() == statuses
+
+
+def test_pixels_have_the_last_word(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+    """Pictures whose coarse structures agree, but not their details."""
+    rng = np.random.default_rng(0)
+    coarse = cv2.GaussianBlur(texture(3, 256, 256), (0, 0), 8).astype(np.float64)
+    noise = [cv2.GaussianBlur(rng.normal(0, 60, coarse.shape), (0, 0), 2) for _ in range(2)]
+    pictures = [(coarse + one * 3).clip(0, 255).astype(np.uint8) for one in noise]
+    near = [hashes.packed(hashes.heads(img, None)) for img in pictures]
+    assert np.bitwise_count(near[0] ^ near[1]).sum(axis=1).min() <= 64
+    filtered, out = make_dataset("filtered", [(img, {"sharpness": 1.0}) for img in pictures], ".jpg"), tmp_path / "out"
+    out.mkdir()
+    dedupe.run(filtered, out, Dedupe(max_distance=0, max_head_distance=64))
+    assert manifest.read(out)["status"].tolist() == ["kept", "kept"]
+
+
+def test_a_head_is_hashed_where_its_landmarks_are() -> None:
+    """The same head at another place, size and turn in the finished crop, by the columns of stage crop."""
+    img = texture(4, 512, 512)
+    points = np.array([[200, 220], [300, 220], [250, 270], [210, 320], [290, 320]], np.float64)
+    found = []
+    for centre, side, angle in (((256.0, 256.0), 400, 0.0), ((250.0, 270.0), 460, 8.0)):
+        crop = images.resize(images.cut(img, centre, side, angle, cv2.BORDER_REFLECT), 256)
+        box = [centre[0] - side / 2, centre[1] - side / 2, centre[0] + side / 2, centre[1] + side / 2]
+        row = {
+            "landmarks": " ".join(map(str, points.ravel())),
+            "crop_box": " ".join(map(str, box)),
+            "angle": angle,
+        }
+        found.append(hashes.heads(crop, dedupe._landmarks(row))[0])
+    assert (found[0] != found[1]).sum() <= 10

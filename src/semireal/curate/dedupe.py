@@ -1,66 +1,130 @@
 """dedupe: of each group of near-duplicates keep one."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from semireal import images, manifest, workers
 from semireal.curate import quality
 from semireal.curate.decisions import DOMAIN_BY_HAND, KEPT_BY_HAND
+from semireal.images import Pixels
 from semireal.manifest import Row
 from semireal.params.dedupe import Dedupe
-from semireal.vision import hashes
-from semireal.vision.hashes import Bits
+from semireal.vision import copies, hashes, neighbours
+from semireal.vision.hashes import Words
 
 SAME = 1.15  # sides of sources that differ by a smaller factor are about the same
 # enlarged copies show 1.00 to 1.13 times the detail of their originals, sources of 1.5 times the side 1.06 to 1.72
 # times, 1.43 in the median (benchmarks/thresholds.py)
 FINER = 1.13
-ROWS_AT_ONCE = 256  # distances are computed in stripes, so that memory stays linear in the number of images
+# scores of copies that pass through crop again are 0.93 and more, of other pictures 0.7 at most (benchmarks/dedupe.py)
+SAME_DETAILS = 0.8
+LOOK = 64  # px, as semireal.vision.copies looks at them
+MIRRORED = hashes.packed(hashes.mirrored(np.zeros(hashes.HEAD_BITS, bool)))  # bits that change their sign
+
+Copies = Callable[[Row, list[Row]], list[Row]]
 
 
 def run(filtered: Path, out: Path, params: Dedupe) -> None:
     """Read `filtered`, copy the survivors to `out`, with manifest and report."""
     (out / "images").mkdir()
-
-    def one(row: Row) -> tuple[Bits, Row]:
-        img = images.load_rgb(filtered / row["file"])
-        bits = hashes.of(img)
-        # `fine`, unlike `detail`, is measured at the size that all have by now
-        return bits, row | {"phash": hashes.text(bits), "fine": round(quality.detail(img))}
-
     rows = manifest.read_kept(filtered, "domain", "source", "crop_side", "sharpness")
-    found = list(workers.each(one, rows, "dedupe"))
-    groups = clusters([bits for bits, _ in found], params.max_distance)
-    decided = [row for group in groups for row in decide([found[index][1] for index in group])]
+    found = list(workers.each(lambda row: measure(images.load_rgb(filtered / row["file"]), row), rows, "dedupe"))
+    seen = Seen(filtered, rows, found, params)
+    rows = [row | {"phash": one["phash"], "fine": one["fine"]} for row, one in zip(rows, found, strict=True)]
+    decided = [row for group in seen.groups() for row in decide([rows[index] for index in group], seen.copies)]
     for row in decided:
         if row["file"]:
             shutil.copyfile(filtered / row["file"], out / row["file"])
     manifest.save(out, decided, "dedupe", "Look at the manifest of the filtered images")
 
 
-def clusters(found: Sequence[Bits], max_distance: int) -> list[list[int]]:
-    """Group indices of hashes that are linked by Hamming distances of at most `max_distance` bits.
+def measure(img: Pixels, row: Row) -> dict[str, Any]:
+    """What is known of a finished crop: `phash`, `heads`, the hashes of its head, and `fine`, its detail.
 
-    found: N hashes [B]. Every index is in exactly one group; both levels are sorted. Time is O(N^2).
+    `fine`, unlike `detail`, is measured at the size that all have by now.
     """
-    if not found:
-        return []
-    table = np.stack(found)
-    links = [_links(table, start, max_distance) for start in range(0, len(table), ROWS_AT_ONCE)]
-    pairs = np.concatenate(links)
-    graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(table), len(table)))
-    _, labels = connected_components(graph, directed=False)
-    groups: dict[int, list[int]] = {}
-    for index, label in enumerate(labels.tolist()):
-        groups.setdefault(label, []).append(index)
-    return sorted(groups.values())
+    return {
+        "phash": hashes.text(hashes.of(img)),
+        "heads": [hashes.text(bits) for bits in hashes.heads(img, _landmarks(row))],
+        "fine": round(quality.detail(img)),
+    }
+
+
+def _landmarks(row: Row) -> NDArray[np.float64] | None:
+    """The landmarks [5, 2] of a finished crop, in shares of its side: see semireal.faces.crop; None without."""
+    if not row.get("landmarks"):
+        return None
+    points = np.array(str(row["landmarks"]).split(), np.float64).reshape(5, 2)
+    corners = np.array(str(row["crop_box"]).split(), np.float64).reshape(2, 2)
+    angle = np.deg2rad(float(row["angle"]))
+    axes = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
+    return np.asarray((points - corners.mean(axis=0)) @ axes.T / (corners[1, 0] - corners[0, 0]) + 0.5)
+
+
+class Seen:
+    """Which pictures show the same, by their hashes, and where only those of the heads say so, by their pixels.
+
+    A mirror image is the same picture, also to training, which mirrors itself or must not see the like.
+    """
+
+    def __init__(self, folder: Path, rows: list[Row], found: list[dict[str, Any]], params: Dedupe) -> None:
+        self._folder, self._params = folder, params
+        self._index = {row["id"]: index for index, row in enumerate(rows)}
+        self._crops = _words([one["phash"] for one in found])
+        self._heads = _words([text for one in found for text in one["heads"]])
+
+    def groups(self) -> list[list[int]]:
+        """Indices of pictures that may be linked, though not each with each; both levels are sorted."""
+        kinds = [neighbours.groups(self._crops, self._params.max_distance)[:, None]]
+        if self._params.max_head_distance is not None:
+            both = np.concatenate([self._heads, self._heads ^ MIRRORED])
+            views = neighbours.groups(both, self._params.max_head_distance)
+            kinds += [views.reshape(2, len(self._crops), -1).transpose(1, 0, 2).reshape(len(self._crops), -1)]
+        labels = neighbours.joined(*kinds)
+        order = np.argsort(labels, kind="stable")
+        return [part.tolist() for part in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(part)]
+
+    def copies(self, row: Row, others: list[Row]) -> list[Row]:
+        """Those of the others that show the same as one picture."""
+        one, places = self._index[row["id"]], np.array([self._index[other["id"]] for other in others], np.int64)
+        sure = _apart(self._crops[one], self._crops[places]) <= self._params.max_distance
+        doubt = np.flatnonzero(~sure & self._may_be(one, places))
+        if len(doubt):
+            sure[doubt] = self._alike(row, [others[place] for place in doubt])
+        return [other for other, same in zip(others, sure, strict=True) if same]
+
+    def _may_be(self, one: int, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether any view of their heads [N] is near any of one head, or of its mirror image."""
+        if self._params.max_head_distance is None:
+            return np.zeros(len(places), bool)
+        heads = self._heads.reshape(len(self._crops), len(hashes.VIEWS), -1)
+        mine = np.concatenate([heads[one], heads[one] ^ MIRRORED])
+        least = [_apart(view, heads[places]).min(axis=1) for view in mine]
+        return np.asarray(np.min(least, axis=0) <= self._params.max_head_distance)
+
+    def _alike(self, row: Row, others: list[Row]) -> NDArray[np.bool_]:
+        """The second look: whether the details of the pictures are the same."""
+        pictures = [images.resize(images.load_rgb(self._folder / one["file"]), LOOK) for one in [row, *others]]
+        return copies.find(np.stack(pictures[1:]), np.stack(pictures[:1])).score >= SAME_DETAILS
+
+
+def _words(texts: list[str]) -> Words:
+    """Hashes [N, W] of their hexadecimal digits."""
+    if not texts:
+        return np.zeros((0, 1), np.uint64)
+    found = np.frombuffer(bytes.fromhex("".join(texts)), np.uint8).reshape(len(texts), -1)
+    return np.pad(found, ((0, 0), (0, -found.shape[1] % 8))).view(np.uint64)
+
+
+def _apart(one: Words, others: Words) -> NDArray[np.int64]:
+    """Bits in which hashes [..., W] differ from one [W]."""
+    return np.asarray(np.bitwise_count(others ^ one).sum(axis=-1, dtype=np.int64))
 
 
 def better(small: Row, large: Row) -> Row:
@@ -72,33 +136,51 @@ def better(small: Row, large: Row) -> Row:
     return small if larger and large["fine"] < FINER * small["fine"] else large
 
 
-def _links(table: Bits, start: int, max_distance: int) -> NDArray[np.int64]:
-    distance = hashes.hamming(table[start : start + ROWS_AT_ONCE], table)
-    return np.asarray(np.argwhere(distance <= max_distance) + np.array([start, 0]))
+def decide(group: list[Row], copies_of: Copies = lambda _, others: others) -> list[Row]:
+    """Of pictures that may be copies keep those that are none of a kept one, and those that a person kept.
 
-
-def decide(group: list[Row]) -> list[Row]:
-    """Mark the survivor of a group kept and the others rejected, except those that a person kept.
-
-    The survivor was kept by hand, or else has the largest source that was not enlarged: see `better`. Where the sources
-    do not agree on the domain, it is what a person said of a copy, or else what was measured.
+    copies_of: which of some rows show the same picture as one. No chains: each picture that is left out is a copy of
+    the very one that is named as its survivor. The best of all survives, then the best of those that are no copies of
+    it, and so on. The best one was kept by hand, or else has the largest source that was not enlarged: see `better`.
+    The order of the rows does not matter. Where the sources do not agree on the domain, it is what a person said of a
+    copy, or else what was measured.
     """
+    rest, decided = sorted(group, key=lambda row: str(row["id"])), []
+    while rest:
+        best = _best(rest)
+        named = {best["id"]: best}  # survivor of each, by id
+        keep = [best]
+        for one in keep:  # and those kept by hand that are met
+            found = copies_of(one, [row for row in rest if row["id"] not in named])
+            named |= {row["id"]: one for row in found}
+            keep += [row for row in found if _by_hand(row)]
+        decided += _marked([row for row in rest if row["id"] in named], best, named)
+        rest = [row for row in rest if row["id"] not in named]
+    return decided
 
-    def by_hand(row: Row) -> bool:
-        return row.get("note") == KEPT_BY_HAND
 
-    candidates = [row for row in group if by_hand(row)] or group
+def _by_hand(row: Row) -> bool:
+    return row.get("note") == KEPT_BY_HAND
+
+
+def _best(rows: list[Row]) -> Row:
+    """The one that survives, if all show the same."""
+    candidates = [row for row in rows if _by_hand(row)] or rows
     from_last = sorted(candidates, key=lambda row: row["id"], reverse=True)  # of equals the first one wins
-    survivor = reduce(better, sorted(from_last, key=lambda row: (row["crop_side"], row["sharpness"])))
+    return reduce(better, sorted(from_last, key=lambda row: (row["crop_side"], row["sharpness"])))
+
+
+def _marked(group: list[Row], best: Row, named: dict[str, Row]) -> list[Row]:
+    """The rows of copies, kept or not, with their cluster and survivors."""
     cluster = min(row["id"] for row in group) if len(group) > 1 else ""
-    marks = {"cluster": cluster, "survivor": survivor["id"] if cluster else ""}
     contested = len({row["domain"] for row in group}) > 1
     reason = manifest.NEAR_DUPLICATE + (manifest.OTHER_DOMAIN if contested else "")
     decided = []
     for row in group:
-        if row is survivor and contested:
+        marks = {"cluster": cluster, "survivor": named[row["id"]]["id"] if cluster else ""}
+        if row is best and contested:
             decided.append(manifest.kept(row, **marks, domain=_settled(row, group)))
-        elif row is survivor or by_hand(row):
+        elif row is best or _by_hand(row):
             decided.append(manifest.kept(row, **marks))
         else:
             decided.append(manifest.rejected(row, reason, **marks))
