@@ -31,7 +31,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from semireal import images
-from semireal.curate import dedupe
+from semireal.curate import dedupe, resize
 from semireal.faces import crop, detect, upright
 from semireal.images import Pixels
 from semireal.params import whole
@@ -192,14 +192,14 @@ class Made:
         """Index of the picture; None if it has no crop."""
         path = self.folder / "raw.jpg"
         path.write_bytes(data)
-        rows = crop.crop_image(
-            path, {"id": id_, "domain": domain}, self._detector, self._up, self.given.crop, self.folder
-        )
+        about, stem = {"id": id_, "domain": domain}, self.folder / id_
+        rows = crop.crop_image(path, about, self._detector, self._up, self.given.crop, self.given.resize, stem)
         if not rows[0]["file"]:
             return None
-        small = images.resize(images.load_rgb(self.folder / rows[0]["file"]), self.given.resize.size)
+        data = resize.finished(self.folder / rows[0]["file"], self.given.resize)
         row = rows[0] | {"file": f"images/{rows[0]['id']}.jpg"}
-        (self.folder / row["file"]).write_bytes(images.encode_jpeg(small, self.given.resize.quality))
+        (self.folder / row["file"]).write_bytes(data)
+        small = images.decode(data)
         start = time.thread_time()
         hashes.of(small)
         middle = time.thread_time()

@@ -16,8 +16,11 @@ class Given:
 
 def main() -> None:
     """data/filtered -> data/dataset."""
+    given = params.load(Given)
+    stage.may_write(paths.DATASET)
+    looked = dedupe.look(paths.FILTERED)
     with stage.output(paths.DATASET) as out:
-        dedupe.run(paths.FILTERED, out, params.load(Given).dedupe)
+        dedupe.write(paths.FILTERED, out, looked, given.dedupe)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,18 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.parametrize("name", ["crop", "resize", "filter", "dedupe"])
+def test_what_was_found_of_images_stays_for_the_settings_that_were_used_last(work_root: Path, name: str) -> None:
+    for n in range(prune.SEEN + 2):
+        with stage.work(name, f"k{n}") as folder:
+            (folder / "files").mkdir()
+        used(folder, days_ago=n)
+    assert prune.run(work_root / ".work") == []
+    assert {path.name for path in (work_root / ".work" / name).iterdir() if path.is_dir()} == {
+        f"k{n}" for n in range(prune.SEEN)
+    }
+
+
 def test_the_trainings_that_were_used_last_stay_and_each_other_one_is_named(work_root: Path) -> None:
     for n in range(prune.TRAININGS + 2):
         training(f"t{n}", days_ago=n)

@@ -3,6 +3,8 @@
 trainings to go on with (train)   the TRAININGS that were used last; each one that goes is named
 cached features (features)        those that were used last, up to FEATURES
 decoded images (images)           those of the last run, and those that were used last, up to IMAGES
+what was found of images          of each of these stages, under the SEEN parameters and versions of the code that were
+(crop, resize, filter, dedupe)    used last; the files are those of the outputs under another name, while these exist
 
 What a process holds the lock of stays in any case, and so do collections (scrape), so that nothing is fetched twice.
 """
@@ -18,6 +20,7 @@ from filelock import FileLock, Timeout
 TRAININGS = 10
 FEATURES = 4_000_000_000  # bytes: about three evaluations of 10,000 images each, or hundreds of the demo
 IMAGES = 50_000_000_000  # bytes: 60,000 images of 512 x 512 px, or all resolutions of a smaller collection
+SEEN = 3
 LOCK = ".lock"
 
 
@@ -28,7 +31,12 @@ def run(work: Path) -> list[str]:
     """
     _prune_features(work / "features")
     _prune_images(work / "images")
-    return _prune_trainings(work / "train")
+    for stage in ("crop", "resize", "filter", "dedupe"):
+        _prune_all_but(SEEN, work / stage)
+    return [
+        f".work: training {folder.name} can no longer be gone on with; the {TRAININGS} that were used last are kept"
+        for folder in _prune_all_but(TRAININGS, work / "train")
+    ]
 
 
 def lock_of(folder: Path) -> Path:
@@ -51,17 +59,14 @@ def held(folder: Path, timeout: float = -1) -> Iterator[None]:
         lock.release()
 
 
-def _prune_trainings(train: Path) -> list[str]:
-    """Remove all but the trainings that were used last; each start and each saved state changes the folder."""
-    folders = sorted(_folders(train), key=_age_s)
-    gone = [folder for folder in folders[TRAININGS:] if folder.exists() and _remove(folder)]
+def _prune_all_but(most: int, parent: Path) -> list[Path]:
+    """Remove all folders but those that were used last, which changes a folder; gives those that are gone."""
+    folders = sorted(_folders(parent), key=_age_s)
+    gone = [folder for folder in folders[most:] if folder.exists() and _remove(folder)]
     for folder in folders:
         if not folder.exists():
             _remove(folder)  # a lock without a folder
-    return [
-        f".work: training {folder.name} can no longer be gone on with; the {TRAININGS} that were used last are kept"
-        for folder in gone
-    ]
+    return gone
 
 
 def _prune_features(features: Path) -> None:

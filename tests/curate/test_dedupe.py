@@ -155,7 +155,7 @@ def test_no_picture_is_left_out_that_is_no_copy_of_its_survivor(
             assert decided[row["survivor"]]["cluster"] == row["cluster"] != ""
     # of two copies one is enough, unless a person kept both
     assert not [(a, b) for a in kept for b in kept if frozenset((a, b)) in pairs and not {a, b} <= by_hand]
-    random.shuffle(rows)  # type: ignore[arg-type]
+    random.shuffle(rows)
     assert {row["id"]: row for row in dedupe.decide(rows, linked(pairs))} == decided
 
 
@@ -212,7 +212,7 @@ def test_pixels_have_the_last_word(make_dataset: Callable[..., Path], tmp_path: 
     """Pictures whose coarse structures agree, but not their details."""
     rng = np.random.default_rng(0)
     coarse = cv2.GaussianBlur(texture(3, 256, 256), (0, 0), 8).astype(np.float64)
-    noise = [cv2.GaussianBlur(rng.normal(0, 60, coarse.shape), (0, 0), 2) for _ in range(2)]
+    noise = [cv2.GaussianBlur(np.asarray(rng.normal(0, 60, coarse.shape)), (0, 0), 2) for _ in range(2)]
     pictures = [(coarse + one * 3).clip(0, 255).astype(np.uint8) for one in noise]
     near = [hashes.packed(hashes.heads(img, None)) for img in pictures]
     assert np.bitwise_count(near[0] ^ near[1]).sum(axis=1).min() <= 64

@@ -1,7 +1,7 @@
 """dedupe: of each group of near-duplicates keep one."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semireal import images, manifest, workers
+from semireal import images, manifest, measured
 from semireal.curate import quality
 from semireal.curate.decisions import DOMAIN_BY_HAND, KEPT_BY_HAND
 from semireal.images import Pixels
 from semireal.manifest import Row
+from semireal.measured import Image, Job
 from semireal.params.dedupe import Dedupe
 from semireal.vision import copies, hashes, neighbours
 from semireal.vision.hashes import Words
@@ -27,20 +28,42 @@ SAME_DETAILS = 0.8
 LOOK = 64  # px, as semireal.vision.copies looks at them
 MIRRORED = hashes.packed(hashes.mirrored(np.zeros(hashes.HEAD_BITS, bool)))  # bits that change their sign
 
+# what the measures of an image depend on, beside its pixels
+GIVEN = ("landmarks", "crop_box", "angle")
+
 Copies = Callable[[Row, list[Row]], list[Row]]
 
 
 def run(filtered: Path, out: Path, params: Dedupe) -> None:
     """Read `filtered`, copy the survivors to `out`, with manifest and report."""
-    (out / "images").mkdir()
+    write(filtered, out, look(filtered), params)
+
+
+def look(filtered: Path) -> list[tuple[Row, dict[str, Any] | None]]:
+    """The rows of the images and what is known of each, see `measure`; None of one that ends its program."""
     rows = manifest.read_kept(filtered, "domain", "source", "crop_side", "sharpness")
-    found = list(workers.each(lambda row: measure(images.load_rgb(filtered / row["file"]), row), rows, "dedupe"))
+    asked = [Image(filtered / row["file"], {name: row.get(name) for name in GIVEN}) for row in rows]
+    found = measured.each(Job("dedupe", __name__, None, measured_image), asked)
+    return [(row, one.value if one else None) for row, one in zip(rows, found, strict=True)]
+
+
+def measured_image(path: Path, given: Row, _: Path) -> tuple[dict[str, Any], Sequence[Path]]:
+    """What is known of an image; see semireal.measured.Job.work."""
+    return measure(images.load_rgb(path), given), ()
+
+
+def write(filtered: Path, out: Path, looked: Sequence[tuple[Row, dict[str, Any] | None]], params: Dedupe) -> None:
+    """Copy the survivors, with manifest and report."""
+    (out / "images").mkdir()
+    known = [(row, one) for row, one in looked if one]
+    found = [one for _, one in known]
+    rows = [row | {"phash": one["phash"], "fine": one["fine"]} for row, one in known]
     seen = Seen(filtered, rows, found, params)
-    rows = [row | {"phash": one["phash"], "fine": one["fine"]} for row, one in zip(rows, found, strict=True)]
     decided = [row for group in seen.groups() for row in decide([rows[index] for index in group], seen.copies)]
     for row in decided:
         if row["file"]:
             shutil.copyfile(filtered / row["file"], out / row["file"])
+    decided += [manifest.rejected(row, measured.DIED) for row, one in looked if not one]
     manifest.save(out, decided, "dedupe", "Look at the manifest of the filtered images")
 
 

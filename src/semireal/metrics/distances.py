@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import svdvals
 from scipy.spatial.distance import cdist, pdist, squareform
 
-Features = NDArray[np.float64]
+Features = NDArray[np.floating]
 
 PARTS = 10  # random pairs of parts of the real images that an average is taken over
 ROWS = 10_000  # features that are taken at a time; up to so many, all sums are in one piece
