@@ -354,13 +354,14 @@ def credits(dataset: Path | None, out: Path | None) -> None:
 
 @command("mend")
 def mend() -> None:
-    """Remove a dvc.lock that DVC was killed while writing.
+    """Remove what DVC was killed while writing.
 
-    `dvc repro` then goes on: what has been made comes out of its cache.
+    That is dvc.lock or its rwlock. `dvc repro` then goes on: what has been made comes out of its cache.
     """
     from semireal.pipeline import mend
 
-    click.echo(mend.run(Path()))
+    for line in mend.run(Path()):
+        click.echo(line)
 
 
 @command("check")

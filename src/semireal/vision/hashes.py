@@ -11,6 +11,7 @@ mirror image is known: the coefficients of odd functions change their sign.
 import functools
 
 import cv2
+import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,7 +20,6 @@ from semireal.images import Pixels
 
 SIDE = 16  # coefficients on each axis
 BITS = SIDE**2
-SMALL = 4 * SIDE  # px, of the picture that is transformed
 
 HEAD_SIDE = 12  # coefficients on each axis of a head: finer ones change with the view
 HEAD_BITS = HEAD_SIDE**2
@@ -50,10 +50,8 @@ Points = NDArray[np.float64]  # [5, 2], x and y in shares of the side: eyes, nos
 
 
 def of(img: Pixels) -> Bits:
-    """The hash [BITS] of a picture, bit for bit that of imagehash.phash."""
-    grey = Image.fromarray(img).convert("L")
-    low = _transformed(np.asarray(grey.resize((SMALL, SMALL), Image.Resampling.LANCZOS)))
-    return np.asarray(low > np.median(low)).ravel()
+    """The hash [BITS] of a picture."""
+    return np.asarray(imagehash.phash(Image.fromarray(img), hash_size=SIDE).hash.ravel())
 
 
 def text(bits: Bits) -> str:
