@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import ROOT
-from measuring import letters
+from measuring import Cluster, dask, letters
 from semireal import measured, workers
 from semireal.errors import Unfinished, UserError
 from semireal.measured import Found, Image, Job
@@ -150,50 +150,26 @@ def test_a_part_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]]]:
-    """The address of a Dask scheduler on this machine, and its two workers, which do not know this folder."""
-    env = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"}
-    env = {key: value for key, value in env.items() if key != "DVC_ROOT"}
-    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--no-dashboard"]
-    file = tmp_path / "scheduler.json"
-    (tmp_path / "elsewhere").mkdir()
-    started = [subprocess.Popen([*dask, "--port", "0", "--scheduler-file", str(file)], env=env)]
-    try:
-        until = time.monotonic() + 60
-        while not file.exists() and time.monotonic() < until:
-            time.sleep(0.1)
-        worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1"]
-        more = ["--no-dashboard", "--local-directory", str(tmp_path / "elsewhere")]
-        workers_ = [subprocess.Popen([*worker, *more], env=env, cwd=tmp_path / "elsewhere") for _ in range(2)]
-        started += workers_
-        yield json.loads(file.read_text())["address"], workers_
-    finally:
-        for one in reversed(started):
-            one.terminate()
-            one.wait(timeout=30)
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A Dask cluster of this machine, whose workers do not know this folder."""
+    with dask(tmp_path / "elsewhere") as found:
+        yield found
 
 
 @pytest.mark.slow
 def test_a_cluster_finds_the_same_though_a_worker_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: tuple[str, list["subprocess.Popen[bytes]"]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: Cluster
 ) -> None:
     images = make(tmp_path / "in", [b"%d" % number for number in range(300)])
     images[5].path.write_bytes(b"die")
     images[6].path.write_bytes(b"once")
-    address, (first, _) = cluster
-    monkeypatch.setenv("SEMIREAL_SCHEDULER", address)
-
-    def kill() -> None:
-        while len(_begun(tmp_path)) < 60:
-            time.sleep(0.01)
-        os.kill(first.pid, signal.SIGKILL)
-
-    Thread(target=kill, daemon=True).start()
+    monkeypatch.setenv("SEMIREAL_SCHEDULER", cluster.address)
+    Thread(target=cluster.kill_first, args=(lambda: len(_begun(tmp_path)) > 60,), daemon=True).start()
     found = measured.each(job(tmp_path), images)
     assert [number for number, one in enumerate(found) if one is None] == [5]
     done = seen(tmp_path)
     assert done.count("005") >= 2
-    assert first.poll() is not None
+    assert cluster.workers[0].poll() is not None
     monkeypatch.delenv("SEMIREAL_SCHEDULER")
     images[5].path.write_bytes(b"well")
     assert texts(measured.each(job(tmp_path), images))[5] == b"WELL"
@@ -226,7 +202,7 @@ MAIN = """
 import os, sys
 from functools import partial
 from pathlib import Path
-from measuring import letters
+from measuring import Cluster, dask, letters
 from semireal import measured
 from semireal.measured import Image, Job
 told = Path(sys.argv[1])
