@@ -39,6 +39,7 @@ CHOICES: dict[str, dict[str, list[Any]]] = {
 }
 SIGNALS = (None, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 REPRO = ("dvc", "repro", "--no-run-cache")  # nothing comes from an earlier round but what `.work` keeps
+SOAK = "soak of the graph"
 CLEAN = 0.25  # share of the rounds that begin without `.work`, as after `make clean`
 TRIES = 3  # of the same command after a kill
 LONGEST_S = 30  # before a kill
@@ -62,8 +63,11 @@ class Round:
     faults: list[str]
 
 
-def soak(repo: Path, rounds: int, seed: int) -> Iterator[Round]:
-    """Run the rounds in a tiny repository, and give each when it is over. The same seed does the same things."""
+def soak(repo: Path, rounds: int, seed: int, before_it: int = 0) -> Iterator[Round]:
+    """Run the rounds in a tiny repository, and give each when it is over. The same seed does the same things.
+
+    before_it: so many have been run before.
+    """
     rng = random.Random(seed)
     known: dict[str, dict[str, str]] = {}
     here = psutil.Process()
@@ -72,6 +76,8 @@ def soak(repo: Path, rounds: int, seed: int) -> Iterator[Round]:
         began = time.monotonic()
         parameters = {name: {key: rng.choice(of) for key, of in keys.items()} for name, keys in CHOICES.items()}
         sent, after_s, clean = rng.choice(SIGNALS), rng.uniform(1, LONGEST_S), rng.random() < CLEAN
+        if number <= before_it:
+            continue
         faults: list[str] = []
         set_parameters(repo, parameters)
         if clean:
@@ -204,16 +210,13 @@ def work_of(repo: Path) -> tuple[int, list[str]]:
     return len(trainings), faults
 
 
-def summary(done: list[Round]) -> dict[str, Any]:
-    """What tests/drills/table.py reads."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in done:
-        fault = f"other parameters, and {one.signal}" if one.signal != "-" else "other parameters"
-        counts = found.setdefault(fault, {"tried": 0, "survived": 0, "lost": 0, "wrong": []})
-        counts["tried"] += 1
-        counts["lost" if one.faults else "survived"] += 1
-        counts["wrong"] += [f"round {one.number}: {text}" for text in one.faults]
-    return {"soak of the graph": found}
+def add(found: dict[str, Any], one: Round) -> None:
+    """Count a round among those that tests/drills/table.py reads."""
+    fault = f"other parameters, and {one.signal}" if one.signal != "-" else "other parameters"
+    counts = found.setdefault(SOAK, {}).setdefault(fault, {"tried": 0, "survived": 0, "lost": 0, "wrong": []})
+    counts["tried"] += 1
+    counts["lost" if one.faults else "survived"] += 1
+    counts["wrong"] += [f"round {one.number}: {text}" for text in one.faults]
 
 
 def main() -> None:
@@ -222,14 +225,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run the tiny graph again and again, and kill it.")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="file for the counts, as JSON")
+    parser.add_argument("--out", type=Path, help="file for the counts, as JSON, to go on from")
     given = parser.parse_args()
-    done: list[Round] = []
+    found = json.loads(given.out.read_text()) if given.out and given.out.exists() else {}
+    before_it = sum(counts["tried"] for counts in found.get(SOAK, {}).values())
     with tempfile.TemporaryDirectory() as folder:
         repo = faults.small_clone(Path(folder).resolve() / "soak")
         print("round  signal   after s  clean  seconds  trainings  .work MB  handles  threads  faults", flush=True)
-        for one in soak(repo, given.rounds, given.seed):
-            done.append(one)
+        for one in soak(repo, given.rounds, given.seed, before_it):
+            add(found, one)
             print(
                 f"{one.number:5}  {one.signal:7}  {one.killed_after_s:7.1f}  {one.clean!s:5}  {one.seconds:7.1f}  "
                 f"{one.trainings:9}  {one.work_mb:8.2f}  {one.handles:7}  {one.threads:7}  "
@@ -237,8 +241,8 @@ def main() -> None:
                 flush=True,
             )
             if given.out:
-                write_json(given.out, summary(done))
-    sys.exit(1 if any(one.faults for one in done) else 0)
+                write_json(given.out, found)
+    sys.exit(1 if any(counts["lost"] for counts in found.get(SOAK, {}).values()) else 0)
 
 
 if __name__ == "__main__":
