@@ -197,6 +197,22 @@ def test_logs_do_not_pile_up_and_torn_lines_do_not_count(tmp_path: Path) -> None
         json.loads(line)
 
 
+def test_a_shard_that_comes_again_leaves_what_was_begun(tmp_path: Path) -> None:
+    """As a scheduler sends it to another process when one has died."""
+    images = [(f"{number:032x}", image) for number, image in enumerate(make(tmp_path / "in", [b"a", b"b", b"c"]))]
+    (tmp_path / "work/files").mkdir(parents=True)
+    log = tmp_path / "work/x.jsonl"
+    assert measured._shard(job(tmp_path), log, images[:1]) == 1
+    with log.open("a") as file:
+        file.write(json.dumps({"begun": images[1][0]}) + '\n{"begun": "0000')
+    seen(tmp_path)
+    assert measured._shard(job(tmp_path), log, images) == 1
+    assert seen(tmp_path) == ["002"]
+    found, begun = measured._read(log.parent, [log])
+    assert sorted(found) == [images[0][0], images[2][0]]
+    assert begun - found.keys() == {images[1][0]}
+
+
 # begins and is killed; prints the processes that it has
 MAIN = """
 import os, sys

@@ -13,6 +13,7 @@ of another (semireal.workers) has to bring nothing home, and what a process had 
 image that was begun and not ended is tried again, alone. If that ends the process as well, None is found of it.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -154,6 +155,7 @@ def _shard(job: Job, log: Path, images: Sequence[tuple[str, Image]]) -> int:
     done, begun = _read(log.parent, [log] if log.exists() else [])
     todo = [(name, image) for name, image in images if name not in done and name not in begun]
     with log.open("a") as file:
+        file.write("\n" if log.stat().st_size else "")  # ends what a process that died was writing
         for name, image in todo:
             _say(file, {"begun": name})
             stem = log.parent / "files" / name[:2] / name
@@ -196,10 +198,10 @@ def _read(folder: Path, logs: Sequence[Path]) -> tuple[dict[str, Found], set[str
 
 
 def _lines(log: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log; the last one may lack its end, where its writer was killed."""
+    """The lines of a log that are whole; its writers may have been killed."""
     with log.open() as file:
         for text in file:
-            if text.endswith("\n"):
+            with contextlib.suppress(json.JSONDecodeError):
                 yield json.loads(text)
 
 
