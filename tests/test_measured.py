@@ -199,7 +199,7 @@ def test_logs_do_not_pile_up_and_torn_lines_do_not_count(tmp_path: Path) -> None
 
 def test_a_shard_that_comes_again_leaves_what_was_begun(tmp_path: Path) -> None:
     """As a scheduler sends it to another process when one has died."""
-    images = [(f"{number:032x}", image) for number, image in enumerate(make(tmp_path / "in", [b"a", b"b", b"c"]))]
+    images = [(measured._name(image), image) for image in make(tmp_path / "in", [b"a", b"b", b"c"])]
     (tmp_path / "work/files").mkdir(parents=True)
     log = tmp_path / "work/x.jsonl"
     assert measured._shard(job(tmp_path), log, images[:1]) == 1
@@ -207,10 +207,30 @@ def test_a_shard_that_comes_again_leaves_what_was_begun(tmp_path: Path) -> None:
         file.write(json.dumps({"begun": images[1][0]}) + '\n{"begun": "0000')
     seen(tmp_path)
     assert measured._shard(job(tmp_path), log, images) == 1
-    assert seen(tmp_path) == ["002"]
+    assert seen(tmp_path) == ["002"]  # 000 is done, and 001 may have ended its process
     found, begun = measured._read(log.parent, [log])
-    assert sorted(found) == [images[0][0], images[2][0]]
+    assert set(found) == {images[0][0], images[2][0]}
     assert begun - found.keys() == {images[1][0]}
+
+
+def test_nothing_is_kept_of_a_file_that_the_process_sees_otherwise(tmp_path: Path) -> None:
+    """As where a worker of a cluster has another disk under the same path."""
+    (image,) = make(tmp_path / "in", [b"a"])
+    (tmp_path / "work/files").mkdir(parents=True)
+    name = measured._name(image)
+    for content in (b"b", None):
+        image.path.unlink()
+        if content:
+            image.path.write_bytes(content)
+        with pytest.raises(UserError, match=r"000: changed, or not the same"):
+            measured._shard(job(tmp_path), tmp_path / "work/x.jsonl", [(name, image)])
+    assert measured._read(tmp_path / "work", [tmp_path / "work/x.jsonl"]) == ({}, set())
+    assert seen(tmp_path) == []
+
+
+def test_paths_may_be_relative(tmp_path: Path) -> None:
+    images = [Image(image.path.relative_to(tmp_path), image.given) for image in make(tmp_path / "in", [b"a", b"b"])]
+    assert texts(measured.each(job(tmp_path), images)) == [b"A", b"B"]
 
 
 # begins and is killed; prints the processes that it has

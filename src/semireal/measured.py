@@ -91,7 +91,8 @@ def each(job: Job, images: Sequence[Image]) -> list[Found | None]:
     """
     settings = machine.load()
     names = list(workers.each(_name, images, f"{job.stage}: look"))
-    todo = dict(zip(names, images, strict=True))
+    # whole paths: the processes may have been started elsewhere
+    todo = {name: Image(image.path.absolute(), image.given) for name, image in zip(names, images, strict=True)}
     if settings.part is not None:
         number, count = settings.parts()
         mine = {name: image for name, image in todo.items() if int(name, 16) % count == number - 1}
@@ -157,6 +158,8 @@ def _shard(job: Job, log: Path, images: Sequence[tuple[str, Image]]) -> int:
     with log.open("a") as file:
         file.write("\n" if log.stat().st_size else "")  # ends what a process that died was writing
         for name, image in todo:
+            if _name(image) != name:
+                raise UserError(f"{image.path}: changed, or not the same for the process that works on it")
             _say(file, {"begun": name})
             stem = log.parent / "files" / name[:2] / name
             stem.parent.mkdir(exist_ok=True)
