@@ -94,7 +94,7 @@ def test_two_nodes_of_which_one_is_killed_go_on(home: Home, monkeypatch: pytest.
     assert "train: going on from epoch 1\n" in again[0][1]
     assert left_in(homes[0]) == expected
     assert left_in(homes[1]) == {}
-    assert not (homes[1] / ".work").exists()
+    assert not (homes[1] / ".work/train").exists()
 
     # what remains for the stage, on one process: to take what is there
     monkeypatch.chdir(homes[0])
@@ -105,7 +105,7 @@ def test_two_nodes_of_which_one_is_killed_go_on(home: Home, monkeypatch: pytest.
     assert json.loads(expected["results/train/machine.json"])["processes"] == 2
 
     # a first process that finds less than another node has would start over
-    (homes[0] / ".work").rename(homes[1] / ".work")
+    (homes[0] / ".work/train").rename(homes[1] / ".work/train")
     monkeypatch.setenv("SEMIREAL_RESUME", "exact")
     port = free_port()
     moved = ended([agent(one, port, *MODULE) for one in homes])
