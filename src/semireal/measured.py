@@ -31,6 +31,7 @@ from semireal import code, files, limits, machine, stage, workers
 from semireal.errors import Unfinished, UserError
 
 DIED = "ends the program that reads it"  # the reason for the manifest where None is found
+WHOLE = "found.jsonl"  # the log of all runs that came to their end
 SHARD = 64  # images, at most
 
 Work = Callable[[Path, Any, Path], tuple[Any, Sequence[Path]]]
@@ -210,12 +211,13 @@ def _lines(log: Path) -> Iterator[dict[str, Any]]:
 
 def _gather(folder: Path) -> None:
     """Put what the logs say into one, or there would be more with each run."""
-    logs = _logs(folder)
-    if len(logs) < 2:
+    logs, whole = _logs(folder), folder / WHOLE
+    if logs == [whole]:
         return
     found, _ = _read(folder, logs)
-    with files.replacing(folder / f"{uuid.uuid4().hex}.jsonl") as one, one.open("w") as file:
+    with files.replacing(whole) as one, one.open("w") as file:
         for name in sorted(found):
             _say(file, {"image": name, "found": found[name].value, "files": dict(found[name].files)})
     for log in logs:
-        log.unlink()
+        if log != whole:
+            log.unlink()
