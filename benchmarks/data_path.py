@@ -5,7 +5,7 @@
 DIR holds faces.csv (columns path, class, has_face) and its images. PICTURES of those with a face are brought to 1 to 2
 megapixels, as JPEGs. Then ROUNDS times, each in turn does all of them on one thread, and its CPU time is taken. The
 floor is what any way from a picture to a square of the dataset needs: decoder, detector, scaling, JPEG. DIR2 is a
-folder that `pip install --target` has made of autocrop, cleanvision and imagededup; what is not in it is left out.
+folder with the installed packages autocrop, cleanvision and imagededup; what is not in it is left out.
 
 Last, stages crop, resize and filter as they are run, on one core and on two: time by the clock, so on a machine without
 other work.
