@@ -52,7 +52,8 @@ def test_parts_as_an_array_of_slurm_has_them(made: Path, repo: Path) -> None:
 
 def test_a_cluster_that_loses_a_worker(made: Path, repo: Path, tmp_path: Path) -> None:
     with dask(tmp_path / "cluster", repo) as cluster:
-        killed = Thread(target=cluster.kill_first, args=(lambda: any((repo / ".work/crop").glob("*/*.jsonl")),))
+        begun = lambda: any((repo / ".work/crop").glob("*/*.jsonl"))  # noqa: E731
+        killed = Thread(target=cluster.kill_first, args=(begun,), daemon=True)
         killed.start()
         for stage in STAGES:
             shell(repo, "python", f"stages/{stage}.py", SEMIREAL_SCHEDULER=cluster.address)
