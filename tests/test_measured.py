@@ -92,6 +92,8 @@ def test_a_file_that_is_not_as_it_was_is_made_again(tmp_path: Path, harm: str) -
     again = measured.each(job(tmp_path), images)
     assert seen(tmp_path) == ["000"]
     assert texts(again) == [b"A", b"B"]
+    assert measured.each(job(tmp_path), images) == again
+    assert seen(tmp_path) == []
     assert found
     if harm != "gone":  # the link is somebody else's
         assert (tmp_path / "out").read_bytes() == (b"" if harm == "empty" else b"X")

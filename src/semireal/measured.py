@@ -185,7 +185,8 @@ def _say(file: Any, line: Any) -> None:
 
 
 def _logs(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.jsonl"))
+    """The logs, with that of earlier runs first: what others say of an image was found later, and counts."""
+    return sorted(folder.glob("*.jsonl"), key=lambda log: (log.name != WHOLE, log.name))
 
 
 def _read(folder: Path, logs: Sequence[Path]) -> tuple[dict[str, Found], set[str]]:
