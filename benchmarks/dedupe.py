@@ -35,7 +35,7 @@ from semireal.curate import dedupe, resize
 from semireal.faces import crop, detect, upright
 from semireal.images import Pixels
 from semireal.params import whole
-from semireal.vision import hashes, neighbours
+from semireal.vision import hashes, landmarks, neighbours
 
 ROOT = Path(__file__).resolve().parents[1]
 BITS = 36
@@ -203,7 +203,7 @@ class Made:
         start = time.thread_time()
         hashes.of(small)
         middle = time.thread_time()
-        hashes.heads(small, dedupe._landmarks(row))
+        hashes.heads(small, landmarks.of(row) if row["landmarks"] else None)
         self.seconds = [a + b for a, b in zip(self.seconds, (middle - start, time.thread_time() - middle), strict=True)]
         self.rows.append(row)
         self.measured.append(dedupe.measure(small, row))

@@ -4,6 +4,8 @@ import io
 import os
 import re
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from contextlib import suppress
@@ -218,6 +220,22 @@ def test_a_picture_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert started.exists()  # it would have been
 
 
+def test_of_large_pictures_there_is_one_at_a_time_on_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(images.encode_jpeg(np.full((64, 64, 3), 9, np.uint8), 50))
+    script = (
+        "import sys; from pathlib import Path; from semireal import images, limits; limits.LARGE = 32 * 32; "
+        "print('here', flush=True); images.load_rgb(Path('x.jpg')); print('read', flush=True)"
+    )
+    env = os.environ | {"PYTHONPATH": str(code.SRC)}
+    with images._alone():
+        other = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=env, stdout=subprocess.PIPE)
+        assert other.stdout
+        assert other.stdout.readline() == b"here\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(timeout=1)
+    assert other.communicate(timeout=30)[0] == b"read\n"
+
+
 def test_whoever_opens_a_picture_says_which_formats() -> None:
     calls = [
         (path.name, call)
@@ -230,8 +248,10 @@ def test_whoever_opens_a_picture_says_which_formats() -> None:
         assert "formats" in [word.arg for word in call.keywords], f"{name}: {ast.unparse(call)}"
 
 
-def test_formats_that_nobody_wants_are_not_opened(tmp_path: Path) -> None:
+def test_formats_that_nobody_wants_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.init()
+    # who saves SPIDER as x.jpg teaches Pillow that it is the format of .jpg
+    monkeypatch.setattr(Image, "EXTENSION", dict(Image.EXTENSION))
     wanted = 0
     for name in Image.SAVE:
         path = tmp_path / "x.jpg"

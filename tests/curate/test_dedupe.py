@@ -18,7 +18,7 @@ from semireal.faces import crop
 from semireal.manifest import Row
 from semireal.params import whole
 from semireal.params.dedupe import Dedupe
-from semireal.vision import hashes
+from semireal.vision import hashes, landmarks
 
 ROW = {"domain": "photo", "sharpness": 0.7, "fine": 300}
 
@@ -260,5 +260,5 @@ def test_a_head_is_hashed_where_its_landmarks_are() -> None:
             "crop_box": " ".join(map(str, box)),
             "angle": angle,
         }
-        found.append(hashes.heads(crop, dedupe._landmarks(row))[0])
+        found.append(hashes.heads(crop, landmarks.of(row))[0])
     assert (found[0] != found[1]).sum() <= 10

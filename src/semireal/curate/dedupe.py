@@ -16,7 +16,7 @@ from semireal.images import Pixels
 from semireal.manifest import Row
 from semireal.measured import Image, Job
 from semireal.params.dedupe import Dedupe
-from semireal.vision import copies, hashes, neighbours
+from semireal.vision import copies, hashes, landmarks, neighbours
 from semireal.vision.hashes import Words
 
 SAME = 1.15  # sides of sources that differ by a smaller factor are about the same
@@ -75,20 +75,9 @@ def measure(img: Pixels, row: Row) -> dict[str, Any]:
     """
     return {
         "phash": hashes.text(hashes.of(img)),
-        "heads": [hashes.text(bits) for bits in hashes.heads(img, _landmarks(row))],
+        "heads": [hashes.text(bits) for bits in hashes.heads(img, landmarks.of(row) if row.get("landmarks") else None)],
         "fine": round(quality.detail(img)),
     }
-
-
-def _landmarks(row: Row) -> NDArray[np.float64] | None:
-    """The landmarks [5, 2] of a finished crop, in shares of its side: see semireal.faces.crop; None without."""
-    if not row.get("landmarks"):
-        return None
-    points = np.array(str(row["landmarks"]).split(), np.float64).reshape(5, 2)
-    corners = np.array(str(row["crop_box"]).split(), np.float64).reshape(2, 2)
-    angle = np.deg2rad(float(row["angle"]))
-    axes = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
-    return np.asarray((points - corners.mean(axis=0)) @ axes.T / (corners[1, 0] - corners[0, 0]) + 0.5)
 
 
 class Seen:

@@ -12,7 +12,7 @@ from semireal import manifest
 from semireal.errors import UserError
 from semireal.manifest import Row
 from semireal.training import decoded
-from semireal.vision import looks
+from semireal.vision import landmarks, looks
 from semireal.vision.looks import Band
 
 LEAST = 2  # images; fewer are no training set
@@ -58,17 +58,8 @@ def band(rows: Sequence[Row]) -> Band | None:
 
 
 def eyes(row: Row) -> NDArray[np.float64]:
-    """The right and the left eye of a picture of the dataset, [2, 2]: x and y in shares of its side.
-
-    Stage crop wrote the landmarks in px of the raw image, and the square that it cut out, which may be turned around
-    its centre (semireal.faces.crop).
-    """
-    points = np.array(str(row["landmarks"]).split(), np.float64).reshape(-1, 2)[:2]
-    corners = np.array(str(row["crop_box"]).split(), np.float64).reshape(2, 2)
-    angle = np.deg2rad(float(row["angle"]))
-    across, down = (np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))
-    side = corners[1, 0] - corners[0, 0]
-    return np.asarray((points - corners.mean(axis=0)) @ np.array([across, down]).T / side + 0.5)
+    """The right and the left eye of a picture of the dataset, [2, 2]: x and y in shares of its side."""
+    return landmarks.of(row)[:2]
 
 
 def _pick(rows: list[Row], count: int, seed: int) -> list[Row]:
