@@ -14,6 +14,7 @@ GROUND = [
     *(
         "errors",
         "paths",
+        "parents",
         "files",
         "arrays",
         "published",

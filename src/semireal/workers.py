@@ -130,6 +130,8 @@ def _called(parent: int, work: Callable[..., R], *call: Any) -> R:
 
 @functools.cache
 def _follow(parent: int) -> None:
+    """End this process when its parent is gone. Not by the kernel (semireal.parents): joblib's threads come and go."""
+
     def look() -> None:
         while os.getppid() == parent:
             time.sleep(ALONE_S)

@@ -16,7 +16,7 @@ import yaml
 from conftest import ROOT
 from hostile import Cards, card, cards, files_of, gallery
 from scraping import Run, Scraper, children_of, definition_of, reasons, stored, until, until_stored
-from semireal import manifest
+from semireal import manifest, parents
 from semireal.collect import gallerydl, takedowns
 from semireal.collect.gallery.faults import Fault
 from semireal.collect.journal import Journal
@@ -104,7 +104,7 @@ def test_a_killed_scraper_leaves_no_child(work_root: Path) -> None:
 
 def test_gallery_dl_ends_when_nobody_answers(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What other systems than Linux rely on."""
-    monkeypatch.setattr(gallerydl, "_LIBC", None)
+    monkeypatch.setattr(parents, "_LIBC", None)
     source = load_sources(definition_of(work_root, {"a": {"url": "x"}}))["a"]
     with gallery(cards(3)) as (url, faults):
         config = gallerydl.configuration(source)

@@ -6,7 +6,6 @@ JSON (`semireal.collect.guard`). It fetches no file. When its questions are not 
 it ends.
 """
 
-import ctypes
 import importlib.metadata
 import json
 import os
@@ -26,6 +25,7 @@ from urllib.parse import quote
 
 from urllib3.util import parse_url
 
+from semireal import parents
 from semireal.collect import failures, guard
 from semireal.collect.failures import Failure
 from semireal.collect.source import Source
@@ -331,13 +331,7 @@ def _event(word: str, told: dict[str, Any]) -> Event:
 
 def _in_child(parent: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
-    if _LIBC is not None:
-        _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:  # too late to be told
-            os._exit(1)
-
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+    parents.end_with(parent)
 
 
 class _Lines:

@@ -4,9 +4,7 @@ Only the first process reads and writes what a training leaves; the others are t
 for it, and none that is shared.
 """
 
-import ctypes
 import os
-import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,12 +16,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from semireal import parents
 from semireal.errors import UserError
 
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)  # with the others, while the first process measures or writes, or one still loads
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @contextmanager
@@ -37,7 +34,7 @@ def joined(device: str) -> Iterator[torch.device]:
     if not together:
         yield own
         return
-    end_with_parent()
+    parents.end_with(os.getppid())
     dist.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield own
@@ -52,12 +49,6 @@ def joined(device: str) -> Iterator[torch.device]:
         ) from error
     finally:
         dist.destroy_process_group()
-
-
-def end_with_parent() -> None:
-    """Let the kernel end this process with the one that started it, which leaves it behind if it is killed."""
-    if _LIBC is not None:
-        _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _own_gpu() -> torch.device:

@@ -7,12 +7,14 @@ where this machine has the setting `processes: N` (see `semireal.machine`). On s
 import argparse
 import dataclasses
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from semireal import code, devices, files, params, paths, stage
+from semireal import code, devices, files, params, parents, paths, stage
 from semireal import machine as machines
 from semireal.errors import UserError
 from semireal.files import write_atomic
@@ -81,7 +83,7 @@ def launch(out: Path, processes: int) -> None:
     """Run this module in `processes` processes of this machine, writing to `out` and models."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [*torchrun, "-m", "semireal.training.train", "--out", str(out)]
-    done = subprocess.run(command, check=False, preexec_fn=parallel.end_with_parent)
+    done = subprocess.run(command, check=False, preexec_fn=partial(parents.end_with, os.getpid()))
     if done.returncode:
         raise UserError(f"train: one of {processes} processes failed; its message is above")
 
