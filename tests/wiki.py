@@ -57,6 +57,7 @@ class Wiki:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._uploaded = 0  # the second in which the last upload ended
         for name in ("images", "cache", "tmp", "db", "up"):
             (root / name).mkdir(parents=True)
         with socket.socket() as free:
@@ -92,7 +93,13 @@ class Wiki:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def upload(self, files: dict[str, bytes], text: str) -> None:
-        """Upload files with this text on their pages; what is there under a name is overwritten."""
+        """Upload files with this text on their pages; what is there under a name is overwritten.
+
+        MediaWiki keeps what is overwritten under its name and the second in which that happens, and refuses to
+        overwrite a file twice in one second.
+        """
+        while int(time.time()) <= self._uploaded:
+            time.sleep(0.05)
         folder = self.root / "up"
         shutil.rmtree(folder)
         folder.mkdir()
@@ -100,6 +107,7 @@ class Wiki:
             (folder / name).write_bytes(data)
         options = ["--overwrite", "--user", "Admin", "--comment", text]
         self._php("importImages.php", *options, str(folder))
+        self._uploaded = int(time.time())
 
     def _file(self, name: str) -> Path:
         """Where a file is: MediaWiki's folders are the first digits of the MD5 of its name."""
