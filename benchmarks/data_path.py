@@ -93,7 +93,7 @@ class Ours:
         self.rows: list[Row] = []
         for path in self._pictures:
             row = {"id": path.stem, "domain": "auto", "source": "s"}
-            self.rows += crop.crop_image(path, row, detector, up, given.crop, given.resize, self._out)
+            self.rows += crop.crop_image(path, row, detector, up, given.crop, given.resize, self._out / path.stem)
         self.rows = [row for row in self.rows if row["status"] == manifest.KEPT]
 
     def resize(self) -> None:
