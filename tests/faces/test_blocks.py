@@ -31,13 +31,14 @@ def share_by_floats(img: Pixels) -> float:
     axes = []
     for axis in (0, 1):
         steps = np.abs(np.diff(grey, axis=axis))
-        axes.append(np.minimum(steps, blocks.LOUD * np.median(steps) + blocks.QUIET).mean(axis=1 - axis))
+        usual = np.median(steps[:, :: blocks.SOME] if axis == 0 else steps[:: blocks.SOME])
+        axes.append(np.minimum(steps, blocks.LOUD * usual + blocks.QUIET).mean(axis=1 - axis))
     found = []
     for period in blocks.PERIODS:
         if blocks.LEAST * period <= len(axes[0]):
             places = [one[: len(one) // period * period].reshape(-1, period).mean(axis=0) for one in axes]
-            usual = [np.median(one) if period > 2 else one.min() for one in places]
-            found.append(min(1 - u / one.max() if one.max() > 0 else 0 for u, one in zip(usual, places, strict=True)))
+            middle = [np.median(one) if period > 2 else one.min() for one in places]
+            found.append(min(1 - u / one.max() if one.max() > 0 else 0 for u, one in zip(middle, places, strict=True)))
     return max(found, default=0)
 
 

@@ -1,7 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -21,9 +20,7 @@ def detector() -> detect.Detector:
 def by_all_looks(img: Pixels, face: detect.Face, up: upright.Upright) -> upright.Turned | None:
     """What Upright says, by eight looks at each face, however certain the first of them is."""
     side = max(round(upright.VIEW * face.side), 1)
-    small, zoom = upright._shrunk(img, side)
-    centre = (face.centre[0] * zoom, face.centre[1] * zoom)
-    view = images.cut(small, centre, max(round(side * zoom), 1), 0, cv2.BORDER_REPLICATE)
+    view = upright._view(img, face.centre, side)
     found = [[up._best(np.ascontiguousarray(np.rot90(view, k)), size) for size in upright.SIZES] for k in range(4)]
     scores = [np.mean([one.score if one else 0 for one in seen]) for seen in found]
     best, seen = int(np.argmax(scores)), found[int(np.argmax(scores))][-1]

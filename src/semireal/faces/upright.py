@@ -46,8 +46,7 @@ class Upright:
         side = max(round(VIEW * face.side), 1)
         if face.score >= CERTAIN and _score(self._best(_thinned(img, face.centre, side), max(SIZES))) >= CERTAIN:
             return Turned(0, face)
-        small, zoom = _shrunk(img, side)
-        view = images.cut(small, _scaled(face.centre, zoom), max(round(side * zoom), 1), 0, cv2.BORDER_REPLICATE)
+        view = _view(img, face.centre, side)
         turns = [np.ascontiguousarray(np.rot90(view, k)) for k in range(4)]
         found = [self._best(turn, SIZES[1]) for turn in turns]
         scores = [0.0] * 4
@@ -85,17 +84,16 @@ def _thinned(img: Pixels, centre: tuple[float, float], side: int) -> Pixels:
     return np.ascontiguousarray(img[y0:y1:each, x0:x1:each])
 
 
-def _shrunk(img: Pixels, side: int) -> tuple[Pixels, float]:
-    """The picture so small that a square of `side` px has twice what is looked at, and the factor."""
+def _view(img: Pixels, centre: tuple[float, float], side: int) -> Pixels:
+    """The square of `side` px around a point, of at most twice what is looked at."""
     zoom = min(1.0, 2 * max(SIZES) / side)
-    if zoom == 1:
-        return img, 1.0
-    size = (max(round(img.shape[1] * zoom), 1), max(round(img.shape[0] * zoom), 1))
-    return np.asarray(cv2.resize(img, size, interpolation=cv2.INTER_AREA), np.uint8), zoom
-
-
-def _scaled(point: tuple[float, float], zoom: float) -> tuple[float, float]:
-    return point[0] * zoom, point[1] * zoom
+    if zoom < 1:  # what is around it alone
+        ends = zip(centre, img.shape[1::-1], strict=True)
+        (x0, x1), (y0, y1) = ((max(int(c - side), 0), min(int(c + side) + 1, end)) for c, end in ends)
+        size = max(round((x1 - x0) * zoom), 1), max(round((y1 - y0) * zoom), 1)
+        centre = (centre[0] - x0) * size[0] / (x1 - x0), (centre[1] - y0) * size[1] / (y1 - y0)
+        img = np.asarray(cv2.resize(img[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA), np.uint8)
+    return images.cut(img, centre, max(round(side * zoom), 1), 0, cv2.BORDER_REPLICATE)
 
 
 def _moved(face: Face, zoom: float, x: float, y: float) -> Face:
