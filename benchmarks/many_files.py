@@ -107,11 +107,12 @@ def _described(n: int, digest: str) -> manifest.Row:
 # --- the stages and the tables: each a process, by its name
 
 
-def _stage(module: str, given: Path, out: Path) -> None:
-    """Run a stage; imported here, so that the memory of the others is theirs."""
+def _stage(module: str, given: Path, out: Path, *names: str) -> None:
+    """Run a stage with parameters of those names; imported here, so that the memory of the others is theirs."""
     work = importlib.import_module(f"semireal.{module}").run
     out.mkdir(parents=True)
-    work(given, out, getattr(whole.load(Path("params.yaml")), module.rpartition(".")[2]))
+    known = whole.load(Path("params.yaml"))
+    work(given, out, *(getattr(known, name) for name in names))
 
 
 def _funnel() -> None:
@@ -148,10 +149,10 @@ def _decide() -> None:
 
 
 STEPS: dict[str, Callable[[], Any]] = {
-    "crop": lambda: _stage("faces.crop", RAW, paths.CROPS),
-    "resize": lambda: _stage("curate.resize", paths.CROPS, paths.RESIZED),
-    "filter": lambda: _stage("curate.filter", paths.RESIZED, paths.FILTERED),
-    "dedupe": lambda: _stage("curate.dedupe", paths.FILTERED, paths.DATASET),
+    "crop": lambda: _stage("faces.crop", RAW, paths.CROPS, "crop", "resize"),
+    "resize": lambda: _stage("curate.resize", paths.CROPS, paths.RESIZED, "resize"),
+    "filter": lambda: _stage("curate.filter", paths.RESIZED, paths.FILTERED, "filter"),
+    "dedupe": lambda: _stage("curate.dedupe", paths.FILTERED, paths.DATASET, "dedupe"),
     "funnel": _funnel,
     "report": _report,
     "credits": _credits,
