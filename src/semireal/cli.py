@@ -412,19 +412,26 @@ def fetch(url: str, file: Path, sha256: str | None) -> None:
     fetch.run(url, file, sha256)
 
 
-@cli.command(epilog=_examples(("convert network.pkl network.safetensors",)))
-@click.argument("source", type=Place(), metavar="IN.pkl")
+@cli.command(
+    epilog=_examples(
+        (
+            "convert network.pkl network.safetensors",
+            "convert --half models/checkpoint.safetensors start/faces.safetensors",
+        )
+    )
+)
+@click.argument("source", type=Place(), metavar="IN")
 @click.argument("target", type=Place(), metavar="OUT.safetensors")
-def convert(source: Path, target: Path) -> None:
-    """Convert a network pickle of NVIDIA to one of ours.
+@click.option("--half", is_flag=True, help="Write float16, which takes half the room.")
+def convert(source: Path, target: Path, half: bool) -> None:
+    """Write the networks of a file to one that trainings can start from.
 
-    Of stylegan2-ada-pytorch or stylegan3 (--cfg=stylegan2).
-
-    Nothing that the pickle carries is run.
+    IN is models/checkpoint.safetensors, of which the averaged generator and the discriminator are taken, or a network
+    pickle of NVIDIA: stylegan2-ada-pytorch or stylegan3 (--cfg=stylegan2). Nothing that a pickle carries is run.
     """
     from semireal.stylegan2.convert import convert
 
-    click.echo(convert(source, target))
+    click.echo(convert(source, target, half))
 
 
 @cli.command(epilog=_examples(("completion bash >> ~/.bashrc",)))
