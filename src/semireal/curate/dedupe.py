@@ -2,12 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from semireal import images, manifest, measured
 from semireal.curate import quality
@@ -27,6 +28,7 @@ FINER = 1.13
 # groups that is not reported there), of the demo's pictures that show one drawn face in two ways 0.82 at most
 SAME_DETAILS = 0.9
 LOOK = 64  # px, as semireal.vision.copies looks at them
+AT_HAND = 20_000  # pictures of that size that are kept, 12 kB each: of many versions of one each is looked at often
 MIRRORED = hashes.packed(hashes.mirrored(np.zeros(hashes.HEAD_BITS, bool)))  # bits that change their sign
 
 # what the measures of an image depend on, beside its pixels
@@ -60,7 +62,11 @@ def write(filtered: Path, out: Path, looked: Sequence[tuple[Row, dict[str, Any] 
     found = [one for _, one in known]
     rows = [row | {"phash": one["phash"], "fine": one["fine"]} for row, one in known]
     seen = Seen(filtered, rows, found, params)
-    decided = [row for group in seen.groups() for row in decide([rows[index] for index in group], seen.copies)]
+    decided: list[Row] = []
+    with tqdm(total=len(rows), desc="dedupe", unit="img", mininterval=1) as bar:
+        for group in seen.groups():
+            decided += decide([rows[index] for index in group], seen.copies)
+            bar.update(len(group))
     for row in decided:
         if row["file"]:
             shutil.copyfile(filtered / row["file"], out / row["file"])
@@ -88,6 +94,7 @@ class Seen:
 
     def __init__(self, folder: Path, rows: list[Row], found: list[dict[str, Any]], params: Dedupe) -> None:
         self._folder, self._params = folder, params
+        self._small = lru_cache(AT_HAND)(self._read_small)
         self._index = {row["id"]: index for index, row in enumerate(rows)}
         self._crops = _words([one["phash"] for one in found])
         self._heads = _words([text for one in found for text in one["heads"]])
@@ -123,8 +130,11 @@ class Seen:
 
     def _alike(self, row: Row, others: list[Row]) -> NDArray[np.bool_]:
         """The second look: whether the details of the pictures are the same."""
-        pictures = [images.resize(images.load_rgb(self._folder / one["file"]), LOOK) for one in [row, *others]]
+        pictures = [self._small(str(one["file"])) for one in [row, *others]]
         return copies.find(np.stack(pictures[1:]), np.stack(pictures[:1])).score >= SAME_DETAILS
+
+    def _read_small(self, file: str) -> Pixels:
+        return images.resize(images.load_rgb(self._folder / file), LOOK)
 
 
 def _words(texts: list[str]) -> Words:
