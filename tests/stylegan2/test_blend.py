@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -93,7 +93,14 @@ def test_between_a_network_and_itself_is_itself(amount: float, first: int) -> No
         assert torch.equal(tensor, STRANGER[name])
 
 
+def test_the_way_is_straight() -> None:
+    for name, tensor in blended(BASE, CHILD, 4, 0.25).items():
+        moved = 0.25 if name.startswith("synthesis.") else 0
+        assert torch.allclose(tensor, BASE[name] + moved * (CHILD[name] - BASE[name]), atol=1e-6), name
+
+
 @given(FLOATS, FLOATS, st.tuples(AMOUNTS, AMOUNTS))
+@example(2.0**127, -(2.0**127), (0.25, 0.5))
 def test_no_number_is_beyond_its_ends_or_turns_back(a: float, b: float, amounts: tuple[float, float]) -> None:
     """The largest numbers, too, whose difference float32 does not hold."""
     name = "synthesis.b4.const"

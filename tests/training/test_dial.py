@@ -16,20 +16,20 @@ from semireal.params.sample import Sample
 from semireal.pipeline import export
 from semireal.stylegan2 import Config, load_generator, load_networks, save_networks
 from semireal.stylegan2.blend import blended
-from semireal.stylegan2.networks import build_generator
+from semireal.stylegan2.networks import build_discriminator, build_generator
 from semireal.training import dial, sample
 
 CONFIG = Config(img_resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
 
 
 def write(path: Path, config: Config = CONFIG, seed: int = 0, tuned: int | None = None) -> Path:
-    """Networks with a discriminator's worth of nothing; tuned: the seed of a fine-tuning."""
+    """A file of networks; tuned: the seed of a fine-tuning."""
     weights = build_generator(config, seed).state_dict()
     rng = torch.Generator().manual_seed(tuned or 0)
     for name, tensor in weights.items():
         if tuned is not None and not name.endswith(("noise_const", "resample_filter")):
             tensor.add_(torch.randn(tensor.shape, generator=rng) * 0.2)
-    save_networks(path, config, weights, None, {})
+    save_networks(path, config, weights, build_discriminator(config, seed).state_dict(), {})
     return path
 
 
