@@ -434,6 +434,33 @@ def convert(source: Path, target: Path, half: bool) -> None:
     click.echo(convert(source, target, half))
 
 
+@cli.command(
+    epilog=_examples(
+        (
+            "blend photos.safetensors elf.safetensors between.safetensors --from 16 --amount 0.5",
+            "blend elf.safetensors photos.safetensors between.safetensors --from 32 --amount 1 --sheet dial.png",
+        )
+    )
+)
+@click.argument("base", type=Place(), metavar="A.safetensors")
+@click.argument("child", type=Place(), metavar="B.safetensors")
+@click.argument("target", type=Place(), metavar="OUT.safetensors")
+@click.option(
+    "--from", "first", type=int, default=16, show_default=True, help="the lowest resolution that moves towards B"
+)
+@click.option("--amount", type=float, default=0.5, show_default=True, help="how far, from 0 (as in A) to 1 (as in B)")
+@click.option("--sheet", type=Place(), metavar="FILE.png", help="also draw the same seeds at amounts from 0 to 1")
+def blend(base: Path, child: Path, target: Path, first: int, amount: float, sheet: Path | None) -> None:
+    """Make a network between a network and its child.
+
+    B is fine-tuned from A, or A from B. A gives the mapping and what is below the resolution --from, which is the
+    layout; from there on, in the rendering, OUT is A + amount * (B - A). docs/dial.md says how to choose both.
+    """
+    from semireal.training import dial
+
+    click.echo(dial.run(base, child, target, first, amount, sheet))
+
+
 @cli.command(epilog=_examples(("completion bash >> ~/.bashrc",)))
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:

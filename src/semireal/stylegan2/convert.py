@@ -13,12 +13,7 @@ def convert(source: Path, target: Path, half: bool = False) -> str:
 
     half: as float16. An existing target is replaced. UserError where source cannot be read or target not be written.
     """
-    if target.suffix != ".safetensors":
-        raise UserError(f"{target}: found the suffix {target.suffix!r}, need .safetensors. Name the output so")
-    if not target.parent.is_dir():
-        raise UserError(f"{target}: no folder {target.parent}. Make it first")
-    if target.is_dir():
-        raise UserError(f"{target}: is a folder. Name a file")
+    check_target(target, ".safetensors")
     found = load_networks(source)
     origin = {"source": source.name, "sha256": sha256_of(source)}
     try:
@@ -29,3 +24,13 @@ def convert(source: Path, target: Path, half: bool = False) -> str:
     size = found.config.img_resolution
     D = f"a discriminator of {counts[1]:,}" if found.discriminator else "no discriminator"
     return f"{target}: {size}x{size} pixels, a generator of {counts[0]:,} numbers, {D}"
+
+
+def check_target(target: Path, suffix: str) -> None:
+    """Raise UserError where a file of this suffix could not be written, before any work is done."""
+    if target.suffix != suffix:
+        raise UserError(f"{target}: found the suffix {target.suffix!r}, need {suffix}. Name the output so")
+    if not target.parent.is_dir():
+        raise UserError(f"{target}: no folder {target.parent}. Make it first")
+    if target.is_dir():
+        raise UserError(f"{target}: is a folder. Name a file")
