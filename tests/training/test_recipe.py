@@ -147,6 +147,12 @@ def test_recipe_and_other_settings_exclude_each_other(tmp_path: Path, monkeypatc
         cli.run("sample", "--psi", "0.5", "--out", out)
 
 
+def one_line(error: UserError, path: Path) -> None:
+    assert str(error).startswith(f"{path}: ")
+    assert "\n" not in str(error)
+    assert len(str(error)) < 1000
+
+
 def taken(content: bytes) -> Recipe | None:
     """The recipe of a file of this content; None where it is refused, in one line that names the file."""
     with tempfile.TemporaryDirectory() as folder:
@@ -155,9 +161,7 @@ def taken(content: bytes) -> Recipe | None:
         try:
             return recipe.read(path)
         except UserError as error:
-            assert str(error).startswith(str(path))
-            assert len(str(error)) < 1000
-            assert "\n" not in str(error)
+            one_line(error, path)
             return None
 
 
