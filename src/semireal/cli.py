@@ -383,7 +383,7 @@ def sample(recipe: Path | None, network: Path | None, out: Path, **given: Any) -
         return
     if "seed" not in given:
         raise click.UsageError("missing: need --seed or --recipe.")
-    settings = {"psi": PSI, "noise": "const", "mix_seed": None, "mix_from": None} | given
+    settings: dict[str, Any] = {"psi": PSI, "noise": "const", "mix_seed": None, "mix_from": None} | given
     recipes.new(recipes.Recipe(recipes.hash_of(network), **settings), network, out)
 
 
