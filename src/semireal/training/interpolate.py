@@ -32,7 +32,8 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     length = (1 - share) * long_a + share * long_b
     towards_a = ((1 - share) * angle).sin() / sine * length / long_a
     towards_b = (share * angle).sin() / sine * length / long_b
-    return (towards_a * start + towards_b * end).to(a.dtype)
+    points: Tensor = towards_a * start + towards_b * end
+    return points.to(a.dtype)
 
 
 def line(a: Tensor, b: Tensor, t: Tensor) -> Tensor:

@@ -104,14 +104,19 @@ def hash_of(network: Path) -> str:
 @torch.no_grad()
 def draw(G: Generator, recipe: Recipe) -> Pixels:
     """The picture [H, W, 3] of a recipe, drawn alone; UserError where there are no layers to mix from there on."""
-    at = next(G.parameters()).device
-    seeds = [seed for seed in (recipe.seed, recipe.mix_seed) if seed is not None]
-    z = torch.cat([sample.latents(range(seed, seed + 1), G.config.z_dim) for seed in seeds])
-    ws = G.mapping(z.to(at), psi=recipe.psi)
-    if recipe.mix_from is not None:
+    ws = _styles(G, recipe.seed, recipe.psi)
+    if recipe.mix_seed is not None and recipe.mix_from is not None:
         first = first_style(G, recipe.mix_from)
-        ws = torch.cat([ws[:1, :first], ws[1:, first:]], dim=1)
-    return tensors.to_uint8(G.synthesis(ws, noise=cast(Noise, recipe.noise)))[0]
+        ws = torch.cat([ws[:, :first], _styles(G, recipe.mix_seed, recipe.psi)[:, first:]], dim=1)
+    picture: Pixels = tensors.to_uint8(G.synthesis(ws, noise=cast(Noise, recipe.noise)))[0]
+    return picture
+
+
+def _styles(G: Generator, seed: int, psi: float) -> torch.Tensor:
+    """The styles [1, num_ws, w_dim] of one seed, mapped alone: those of two may differ from them in the last bits."""
+    z = sample.latents(range(seed, seed + 1), G.config.z_dim)
+    ws: torch.Tensor = G.mapping(z.to(next(G.parameters()).device), psi=psi)
+    return ws
 
 
 def first_style(G: Generator, resolution: int) -> int:

@@ -89,12 +89,14 @@ def styles(G: Generator, walk: Walk) -> Iterator[torch.Tensor]:
     at = next(G.parameters()).device
     z = torch.cat([sample.latents(range(seed, seed + 1), G.config.z_dim) for seed in walk.seeds])
     if walk.space == "z":
-        for part in interpolate.way(z, walk.frames, walk.loop, interpolate.slerp).split(sample.BATCH):
-            yield G.mapping(part.to(at), psi=walk.psi)
+        way = interpolate.way(z, walk.frames, walk.loop, interpolate.slerp)
+        for start in range(0, len(walk), sample.BATCH):
+            yield G.mapping(way[start : start + sample.BATCH].to(at), psi=walk.psi)
         return
     w = G.mapping(z.to(at), psi=walk.psi)[:, 0]
-    for part in interpolate.way(w, walk.frames, walk.loop, interpolate.line).split(sample.BATCH):
-        yield part.unsqueeze(1).expand(-1, G.mapping.num_ws, -1)
+    way = interpolate.way(w, walk.frames, walk.loop, interpolate.line)
+    for start in range(0, len(walk), sample.BATCH):
+        yield way[start : start + sample.BATCH, None].expand(-1, G.mapping.num_ws, -1)
 
 
 def check_av() -> None:
