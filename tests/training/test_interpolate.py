@@ -82,6 +82,13 @@ def test_nearly_parallel_vectors_are_no_trouble(apart: float) -> None:
     assert torch.allclose(slerp(a, b, t), line(a, b, t), rtol=1e-8, atol=5 * apart * 1e-6)
 
 
+@pytest.mark.parametrize("apart", [1e-5, 1e-3, 0.05, 1.0])
+def test_an_arc_is_round_however_short(apart: float) -> None:
+    a = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    b = torch.tensor([math.cos(apart), math.sin(apart)], dtype=torch.float64)
+    assert torch.allclose(at(a, b, 0.2, 0.5, 0.9).norm(dim=1), torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
 def test_opposite_vectors_and_nothing_are_joined_by_a_line() -> None:
     a = torch.tensor([1.0, 2.0])
     for b in (-a, -3 * a, torch.zeros(2)):

@@ -150,6 +150,7 @@ def test_recipe_and_other_settings_exclude_each_other(tmp_path: Path, monkeypatc
 def one_line(error: UserError, path: Path) -> None:
     assert str(error).startswith(f"{path}: ")
     assert "\n" not in str(error)
+    assert "params.yaml" not in str(error)  # which is what else is read so
     assert len(str(error)) < 1000
 
 

@@ -14,7 +14,7 @@ from semireal.errors import UserError
 from semireal.images import Pixels
 from semireal.stylegan2 import Config, Generator, load_generator, save_networks
 from semireal.stylegan2.networks import build_generator
-from semireal.training import recipe, video
+from semireal.training import interpolate, recipe, sample, video
 from semireal.training.video import Walk
 
 CONFIG = Config(img_resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
@@ -61,6 +61,16 @@ def test_a_walk_visits_the_faces_of_its_seeds(generator: Generator, space: str, 
         face = recipe.Recipe("0" * 64, seed, walk.psi, "const", None, None)
         # another batch: one grey level at most
         assert np.abs(recipe.draw(generator, face).astype(int) - frame).max() <= 1
+
+
+def test_between_faces_are_arcs_of_latents_or_lines_of_styles(generator: Generator) -> None:
+    a, b = (sample.latents(range(seed, seed + 1), 8) for seed in (1, 5))
+    share = torch.tensor([2 / 7], dtype=torch.float64)
+    arc = generator.mapping(interpolate.slerp(a[0], b[0], share), psi=0.9)
+    line = generator.mapping(a, psi=0.9).lerp(generator.mapping(b, psi=0.9), 2 / 7)
+    for space, expected in {"z": arc, "w": line}.items():
+        found = torch.cat(list(video.styles(generator, dataclasses.replace(WALK, space=space))))
+        assert torch.allclose(found[2], expected[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("space", ["w", "z"])

@@ -121,6 +121,7 @@ def write_mp4(path: Path, shown: Iterable[Pixels]) -> None:
         stream = container.add_stream(
             codec, rate=FPS, width=width, height=height, pix_fmt="yuv420p", options=CODECS[codec]
         )
+        assert isinstance(stream, av.VideoStream)
         stream.thread_count = 1  # x264 decides by how many there are
         for frame in itertools.chain([first], frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
