@@ -500,7 +500,7 @@ def fetch(url: str, file: Path, sha256: str | None) -> None:
 @click.argument("target", type=Place(), metavar="OUT.safetensors")
 @click.option("--half", is_flag=True, help="Write float16, which takes half the room.")
 def convert(source: Path, target: Path, half: bool) -> None:
-    """Write the networks of a file to one that trainings can start from.
+    """Write networks to a file to start from.
 
     IN is models/checkpoint.safetensors, of which the averaged generator and the discriminator are taken, or a network
     pickle of NVIDIA: stylegan2-ada-pytorch or stylegan3 (--cfg=stylegan2). Nothing that a pickle carries is run.
