@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := remotes export animeface cluster dev
+EXTRAS := remotes export animeface cluster video dev
 # dvc and the stages call `python`: the one of the virtual environment, with the code of this clone
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src

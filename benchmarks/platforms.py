@@ -20,7 +20,7 @@ FROM_SOURCE = "antlr4-python3-runtime"  # needed by Hydra; pure Python without a
 NEEDED = ("requirements.txt",)
 ALL = (
     "requirements.txt",
-    *(f"requirements-{extra}.txt" for extra in ("remotes", "export", "animeface", "cluster", "dev")),
+    *(f"requirements-{extra}.txt" for extra in ("remotes", "export", "animeface", "cluster", "video", "dev")),
 )
 
 

@@ -46,7 +46,9 @@ def test_help_of_every_command_has_an_example() -> None:
         (["export", "--format", "gif"], "Invalid value for '--format': 'gif' is not one of 'safetensors', 'onnx'"),
         (["review", "--stage", "data/nope"], "--stage data/nope: need one of data/crops, "),
         (["scrape", "nobody"], "scrape: web/nobody: there is no experiments/sources/web/nobody.yaml"),
-        (["convert", "no.pkl", "no.safetensors"], "no.pkl: no such file"),
+        (["convert", "no.pkl", "no.safetensors"], "no.pkl: missing"),
+        (["blend", "a", "b", "out.safetensors"], "a: missing or damaged (No such file or directory)"),
+        (["blend", "a", "b", "c", "--amount", "half"], "Invalid value for '--amount': 'half' is not a valid float"),
         (
             ["new", "yennefer"],
             "missing: need --photos, --portraits, --mixed or --url. See semireal new --help",

@@ -18,7 +18,7 @@ from semireal import files
 from semireal.vision import weights
 from tiny import ROOT, shell
 
-EXTRAS = ("remotes", "export", "animeface", "cluster", "dev")
+EXTRAS = ("remotes", "export", "animeface", "cluster", "video", "dev")
 PINNED = ["requirements", *(f"requirements-{extra}" for extra in EXTRAS)]
 BUILT_ON = {
     *("dvc", "torch", "torchvision", "opencv-python", "pillow", "imagehash"),

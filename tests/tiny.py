@@ -26,6 +26,7 @@ TINY = {
         "pl_weight": 0,
         "r1_interval": 16,
         "snapshot_epochs": 1,
+        "init": "experiments/noise.init",
     },
     "sample": {"seeds": 4, "psi_steps": 3, "mix_rows": 2},
     "evaluate": {"images": 10, "neighbours": 2, "psis": [0.5, 1.0], "resamples": 20},

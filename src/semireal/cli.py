@@ -22,6 +22,7 @@ NAME = "semireal"
 COMPLETE = "_SEMIREAL_COMPLETE"  # the variable in which a shell asks for completion
 SHELLS = ("bash", "zsh", "fish")
 DOMAIN = click.Choice(("photo", "portrait", "auto"))
+PSI = 0.7  # of single pictures and videos, where nothing else is said
 
 
 def main() -> None:
@@ -118,6 +119,19 @@ class Character(click.ParamType[str]):
             return []
         found = sorted(file.stem for file in (paths.EXPERIMENTS / "character").glob("*.yaml"))
         return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+class Numbers(click.ParamType[list[int]]):
+    """Whole numbers with commas between them."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        """See click."""
+        try:
+            return [int(one) for one in value.split(",")]
+        except ValueError:
+            self.fail(f"found {value[:100]!r}, need whole numbers, such as 1,5,9", param, ctx)
 
 
 def command(*examples: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -339,6 +353,68 @@ def export(kind: str, generator: Path | None, out: Path | None) -> None:
     export.run(generator or paths.GENERATOR, out, kind, Path())
 
 
+@command(
+    "sample --seed 7 --psi 0.6 --out face.png",
+    "sample --seed 7 --mix-seed 9 --mix-from 32 --out mixed.png",
+    "sample --recipe face.json --out again.png",
+)
+@click.option("--seed", type=int, help="of the face")
+@click.option("--psi", type=float, help=f"truncation: 0 = the average face, 1 = as trained (default: {PSI})")
+@click.option("--noise", type=click.Choice(["const", "none"]), help="none = without noise, smoother (default: const)")
+@click.option("--mix-seed", type=int, help="another seed, which the fine layers come from")
+@click.option("--mix-from", type=int, help="the resolution from which on they do")
+@click.option("--recipe", type=Place(), help="instead of all these: what lies beside a picture")
+@click.option("--network", type=Place(), help=f"what draws (default: {paths.GENERATOR})")
+@click.option("--out", type=Place(dir_okay=False), required=True, help="the PNG to write")
+def sample(recipe: Path | None, network: Path | None, out: Path, **given: Any) -> None:
+    """Draw a picture of a seed, or one from its recipe again.
+
+    With --seed, the recipe is written beside the picture, as <name>.json; from it the same machine makes the same
+    bytes. A recipe names its network by the hash of the file.
+    """
+    from semireal.training import recipe as recipes
+
+    given = {name: value for name, value in given.items() if value is not None}
+    network = network or paths.GENERATOR
+    if recipe is not None:
+        if given:
+            raise click.UsageError(f"--recipe says all of it: leave out --{min(given).replace('_', '-')}.")
+        recipes.again(recipes.read(recipe), network, out)
+        return
+    if "seed" not in given:
+        raise click.UsageError("missing: need --seed or --recipe.")
+    settings: dict[str, Any] = {"psi": PSI, "noise": "const", "mix_seed": None, "mix_from": None} | given
+    recipes.new(recipes.Recipe(recipes.hash_of(network), **settings), network, out)
+
+
+@command("video --seeds 1,5,9 --loop --out walk.mp4", "video --seeds 1,5 --frames 25 --scale 4 --out walk.gif")
+@click.option("--seeds", type=Numbers(), required=True, help="of the faces, in order")
+@click.option("--frames", type=int, default=60, show_default=True, help="from one face to the next; 25 are a second")
+@click.option("--loop", is_flag=True, help="go on from the last face to the first")
+@click.option(
+    "--in",
+    "space",
+    type=click.Choice(["w", "z"]),
+    default="w",
+    show_default=True,
+    help="on lines between styles, or on arcs between latents",
+)
+@click.option("--psi", type=float, default=PSI, show_default=True, help="truncation")
+@click.option("--noise", type=click.Choice(["const", "none"]), default="const", show_default=True)
+@click.option("--scale", type=int, default=1, show_default=True, help="enlarge so many times")
+@click.option("--network", type=Place(), help=f"what draws (default: {paths.GENERATOR})")
+@click.option("--out", type=Place(dir_okay=False), required=True, help="the .mp4 or .gif to write")
+def video(network: Path | None, out: Path, **given: Any) -> None:
+    """Let one face turn into the next.
+
+    The same command makes the same bytes on the same machine.
+    """
+    from semireal import schema
+    from semireal.training import video
+
+    video.run(schema.parse(video.Walk, given, ""), network or paths.GENERATOR, out)
+
+
 @command("credits")
 @click.option("--dataset", type=Place(), help=f"folder with a manifest (default: {paths.DATASET})")
 @click.option("--out", type=Place(file_okay=False), help="folder to write to (default: results/attributions)")
@@ -412,19 +488,53 @@ def fetch(url: str, file: Path, sha256: str | None) -> None:
     fetch.run(url, file, sha256)
 
 
-@cli.command(epilog=_examples(("convert network.pkl network.safetensors",)))
-@click.argument("source", type=Place(), metavar="IN.pkl")
+@cli.command(
+    epilog=_examples(
+        (
+            "convert network.pkl network.safetensors",
+            "convert --half models/checkpoint.safetensors start/faces.safetensors",
+        )
+    )
+)
+@click.argument("source", type=Place(), metavar="IN")
 @click.argument("target", type=Place(), metavar="OUT.safetensors")
-def convert(source: Path, target: Path) -> None:
-    """Convert a network pickle of NVIDIA to one of ours.
+@click.option("--half", is_flag=True, help="Write float16, which takes half the room.")
+def convert(source: Path, target: Path, half: bool) -> None:
+    """Write networks to a file to start from.
 
-    Of stylegan2-ada-pytorch or stylegan3 (--cfg=stylegan2).
-
-    Nothing that the pickle carries is run.
+    IN is models/checkpoint.safetensors, of which the averaged generator and the discriminator are taken, or a network
+    pickle of NVIDIA: stylegan2-ada-pytorch or stylegan3 (--cfg=stylegan2). Nothing that a pickle carries is run.
     """
     from semireal.stylegan2.convert import convert
 
-    click.echo(convert(source, target))
+    click.echo(convert(source, target, half))
+
+
+@cli.command(
+    epilog=_examples(
+        (
+            "blend photos.safetensors elf.safetensors between.safetensors --from 16 --amount 0.5",
+            "blend elf.safetensors photos.safetensors between.safetensors --from 32 --amount 1 --sheet dial.png",
+        )
+    )
+)
+@click.argument("base", type=Place(), metavar="A.safetensors")
+@click.argument("child", type=Place(), metavar="B.safetensors")
+@click.argument("target", type=Place(), metavar="OUT.safetensors")
+@click.option(
+    "--from", "first", type=int, default=16, show_default=True, help="the lowest resolution that moves towards B"
+)
+@click.option("--amount", type=float, default=0.5, show_default=True, help="how far, from 0 (as in A) to 1 (as in B)")
+@click.option("--sheet", type=Place(), metavar="FILE.png", help="also draw the same seeds at amounts from 0 to 1")
+def blend(base: Path, child: Path, target: Path, first: int, amount: float, sheet: Path | None) -> None:
+    """Make a network between a network and its child.
+
+    B is fine-tuned from A, or A from B. A gives the mapping and what is below the resolution --from, which is the
+    layout; from there on, in the rendering, OUT is A + amount * (B - A). docs/dial.md says how to choose both.
+    """
+    from semireal.training import dial
+
+    click.echo(dial.run(base, child, target, first, amount, sheet))
 
 
 @cli.command(epilog=_examples(("completion bash >> ~/.bashrc",)))

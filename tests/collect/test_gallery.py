@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import json
 import socket
 import subprocess
@@ -22,7 +23,9 @@ import pytest
 from PIL import Image
 
 from semireal.collect.gallery import Gallery, server
-from semireal.collect.gallery.catalogue import Post, posts, render, truth
+from semireal.collect.gallery import faces as drawn
+from semireal.collect.gallery.catalogue import TAGS, Post, posts, render, truth
+from semireal.collect.gallery.faces import ANYBODY
 from semireal.vision import weights
 
 CHARACTERS = ("elf", "geralt", "wonder_woman")
@@ -118,6 +121,20 @@ def test_every_list_has_enough_good_posts_and_a_quarter_of_others(character: str
         "apng",
         "moving_webp",
     }
+
+
+def test_anybody_is_never_one_of_the_characters() -> None:
+    listed = posts(ANYBODY)
+    assert sum(post.kind == "good" for post in listed) == 1500
+    every = [post.id for tag in TAGS for post in posts(tag)]
+    assert len(set(every)) == len(every)
+    looks = [drawn._anybody(np.random.default_rng(n)) for n in range(300)]
+    assert not any(look.scar or look.tiara for look in looks)
+    assert not any(look.beard and look.masculine < 0.5 for look in looks)
+    # each feature of each character with each of every other: what is known of one says nothing about the rest
+    features = [[look.ear_tip > 0, look.masculine == 1, look.tied, look.outfit == "armour"] for look in looks]
+    for one, other in itertools.combinations(np.array(features).T, 2):
+        assert set(zip(one, other, strict=True)) == set(itertools.product((False, True), repeat=2))
 
 
 def test_an_unknown_character_is_refused() -> None:

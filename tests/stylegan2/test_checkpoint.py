@@ -24,7 +24,15 @@ import refusing
 from semireal.errors import UserError
 from semireal.params.sample import Sample
 from semireal.pipeline import export
-from semireal.stylegan2 import checkpoint, load_discriminator, load_generator, load_networks, save_networks, training
+from semireal.stylegan2 import (
+    checkpoint,
+    convert,
+    load_discriminator,
+    load_generator,
+    load_networks,
+    save_networks,
+    training,
+)
 from semireal.stylegan2.checkpoint import history_of
 from semireal.stylegan2.networks import Config, build_discriminator, build_generator
 from semireal.training import sample, train
@@ -417,6 +425,39 @@ def test_networks_are_written_as_float32(tmp_path: Path, dtype: torch.dtype) -> 
     save_networks(tmp_path / "g", TINY, G.state_dict(), None, {})
     found = load_networks(tmp_path / "g").generator
     assert all(torch.equal(found[name], value.float()) for name, value in G.state_dict().items())
+
+
+def test_half_the_room(tmp_path: Path) -> None:
+    G, D = build_generator(TINY, 0), build_discriminator(TINY, 0)
+    save_networks(tmp_path / "half", TINY, G.state_dict(), D.state_dict(), {}, half=True)
+    save_networks(tmp_path / "whole", TINY, G.state_dict(), D.state_dict(), {})
+    found = load_networks(tmp_path / "half")
+    assert found.discriminator is not None
+    for module, tensors in ((G, found.generator), (D, found.discriminator)):
+        for name, value in module.state_dict().items():
+            assert tensors[name].dtype == torch.float32
+            assert torch.equal(tensors[name], value.half().float())
+    numbers = sum(value.numel() for module in (G, D) for value in module.state_dict().values())
+    sizes = [(tmp_path / name).stat().st_size for name in ("whole", "half")]
+    assert sizes[0] - sizes[1] == pytest.approx(2 * numbers, abs=64)  # the header has other offsets
+    large = G.state_dict() | {"mapping.fc0.bias": torch.full([4], 7e4)}
+    with pytest.raises(UserError, match=r"G_ema.mapping.fc0.bias has numbers that float16 has not"):
+        save_networks(tmp_path / "more", TINY, large, None, {}, half=True)
+    assert not (tmp_path / "more").exists()
+
+
+def test_convert_takes_of_a_training_state_what_others_start_from(state: bytes, tmp_path: Path) -> None:
+    (tmp_path / "state.safetensors").write_bytes(state)
+    convert.convert(tmp_path / "state.safetensors", tmp_path / "start.safetensors", half=True)
+    found = load_file(tmp_path / "start.safetensors")
+    parts = {name: value for name, value in load_file(tmp_path / "state.safetensors").items() if _to_start(name)}
+    assert found.keys() == parts.keys()
+    assert all(torch.equal(found[name], value.half()) for name, value in parts.items())
+    assert load_networks(tmp_path / "start.safetensors").discriminator is not None
+
+
+def _to_start(name: str) -> bool:
+    return name.startswith(("G_ema.", "D."))
 
 
 # ---- What is no whole file

@@ -25,9 +25,20 @@ from torch import Tensor, nn
 
 import refusing
 from semireal.errors import UserError
-from semireal.stylegan2 import Config, Networks, convert, foreign, load_generator, networks, unpickle
+from semireal.stylegan2 import (
+    Config,
+    Networks,
+    convert,
+    foreign,
+    load_generator,
+    load_networks,
+    networks,
+    save_networks,
+    unpickle,
+)
 from semireal.stylegan2.foreign import read_pickle
 from semireal.stylegan2.networks import build_discriminator, build_generator
+from semireal.training import dial
 
 TINY = Config(img_resolution=16, z_dim=8, w_dim=6, mapping_layers=2, channel_base=64, channel_max=8)
 SMALLEST = Config(img_resolution=8, z_dim=3, w_dim=3, mapping_layers=1, channel_base=16, channel_max=2)
@@ -899,6 +910,17 @@ def test_convert(write: Callable[..., Path], tmp_path: Path) -> None:
     assert target.read_bytes() == first
 
 
+def test_a_pickle_is_blended_with_a_file_of_ours(write: Callable[..., Path], tmp_path: Path) -> None:
+    G, D = trained(TINY)
+    source, child, target = write(snapshot(G, D, True)), tmp_path / "child.safetensors", tmp_path / "out.safetensors"
+    tuned = {name: tensor + 0.5 * name.endswith("weight") for name, tensor in G.state_dict().items()}
+    save_networks(child, TINY, tuned, None, {})
+    dial.run(source, child, target, 8, 0.5, None)
+    for name, tensor in load_networks(target).generator.items():
+        moves = name.endswith("weight") and name.startswith(("synthesis.b8", "synthesis.b16"))
+        assert torch.allclose(tensor, G.state_dict()[name] + 0.25 * moves), name
+
+
 def test_convert_refuses_in_one_line(write: Callable[..., Path], tmp_path: Path) -> None:
     marker, target = tmp_path / "marker", tmp_path / "out.safetensors"
     source = write({"G_ema": Call(os.system, f"touch {marker}")})
@@ -921,6 +943,6 @@ def test_bad_targets(write: Callable[..., Path], tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message) as error:
             convert.convert(source, tmp_path / target)
         refusing.check_line(tmp_path / target, str(error.value))
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="missing"):
         convert.convert(tmp_path / "none.pkl", tmp_path / "out.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.safetensors", "network.pkl"]

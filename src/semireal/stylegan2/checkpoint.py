@@ -109,11 +109,19 @@ def save_networks(
     generator: Mapping[str, Tensor],
     discriminator: Mapping[str, Tensor] | None,
     extra: dict[str, Any],
+    half: bool = False,
 ) -> None:
-    """Write float32 state dicts of an (averaged) generator and perhaps a discriminator, with any JSON-like extra."""
+    """Write state dicts of an (averaged) generator and perhaps a discriminator, with any JSON-like extra.
+
+    As float32; half: as float16, which takes half the room. UserError where a number is too large for that.
+    """
     parts = {"G_ema": generator} | ({} if discriminator is None else {"D": discriminator})
     tensors = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
-    _write(path, NETWORKS, tensors, {"config": dataclasses.asdict(config), "extra": extra})
+    too_large = [name for name, tensor in tensors.items() if half and not torch.isfinite(tensor.half()).all()]
+    if too_large:
+        raise UserError(f"{path}: {too_large[0]} has numbers that float16 has not. Write it as float32")
+    dtype = torch.float16 if half else torch.float32
+    _write(path, NETWORKS, tensors, {"config": dataclasses.asdict(config), "extra": extra}, dtype)
 
 
 def load_networks(path: Path) -> Networks:
@@ -267,8 +275,10 @@ def _under(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _write(path: Path, kind: str, tensors: Mapping[str, Tensor], info: dict[str, Any]) -> None:
-    plain = {name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()}
+def _write(
+    path: Path, kind: str, tensors: Mapping[str, Tensor], info: dict[str, Any], dtype: torch.dtype = torch.float32
+) -> None:
+    plain = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in tensors.items()}
     text = json.dumps({"kind": kind, "version": VERSION, **info}, sort_keys=True)
     try:
         with replacing(path) as partial:
@@ -300,7 +310,7 @@ def _read(path: Path, parts: Collection[str], *kinds: str) -> tuple[dict[str, Te
             elif name.endswith((".exp_avg_sq", ".step")) and (tensor < 0).any():
                 faults.append(f"{name} is negative")
             elif name.partition(".")[0] in parts:
-                tensors[name] = tensor
+                tensors[name] = tensor.float()
     if faults:
         raise UserError(f"{path}: {faults[0]} (of {len(faults)} such tensors). Take an earlier file")
     return tensors, info
@@ -342,7 +352,8 @@ def _check_tensors(path: Path, file: Any, kind: str, config: Config) -> None:
     check_shapes(
         _expected(kind, config, slices), {name: tuple(one.get_shape()) for name, one in slices.items()}, str(path)
     )
-    other = [f"{name} is {one.get_dtype()}" for name, one in slices.items() if one.get_dtype() != "F32"]
+    fit = ("F32",) if kind == STATE else ("F32", "F16")
+    other = [f"{name} is {one.get_dtype()}" for name, one in slices.items() if one.get_dtype() not in fit]
     if other:
         raise UserError(f"{path}: {other[0]} and not F32 (of {len(other)} such tensors). Save it as float32")
 

@@ -6,14 +6,15 @@ from typing import Literal, get_args
 import numpy as np
 
 from semireal.collect.gallery import finish, scene, spoil
-from semireal.collect.gallery.faces import CHARACTERS, STYLES, Box, draw, face_box
+from semireal.collect.gallery.faces import ANYBODY, CHARACTERS, STYLES, Box, draw, face_box
 from semireal.collect.gallery.ink import Colour, Image
 
 Kind = Literal["good", "noface", "sketch", "anime", "duplicate", "tiny", "blurred", "truncated", "html"]
 
 _KINDS = get_args(Kind)
-GOOD_PER_STYLE = 112
-# Posts of each kind per character and style, besides the good ones: a quarter of the list.
+TAGS = (*CHARACTERS, ANYBODY)
+GOOD_PER_STYLE = dict.fromkeys(CHARACTERS, 112) | {ANYBODY: 750}
+# Posts of each kind per character and style, besides the good ones: a quarter of the list of a character.
 _SPOILED: dict[Kind, int] = {
     "noface": 8,
     "sketch": 6,
@@ -66,6 +67,7 @@ _CARTOON: dict[str, tuple[list[Colour], Colour]] = {
     "geralt": ([(232, 232, 238)], (240, 180, 50)),
     "wonder_woman": ([(62, 44, 60)], (90, 140, 220)),
 }
+_CARTOON[ANYBODY] = ([hair for hairs, _ in _CARTOON.values() for hair in hairs], (90, 180, 110))
 
 
 @dataclass(frozen=True)
@@ -102,22 +104,22 @@ class Truth:
 
 
 def _rng(seed: int, character: str, style: str, purpose: int, number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, CHARACTERS.index(character), STYLES.index(style), purpose, number])
+    return np.random.default_rng([seed, TAGS.index(character), STYLES.index(style), purpose, number])
 
 
 def posts(character: str, seed: int = 0) -> list[Post]:
-    """List the posts of one character, newest first; raises ValueError for a character that is not drawn."""
-    if character not in CHARACTERS:
-        raise ValueError(f"found character {character!r}, need one of {', '.join(CHARACTERS)}")
-    which = CHARACTERS.index(character)
+    """List the posts of one character, or of anybody, newest first; ValueError for a character that is not drawn."""
+    if character not in TAGS:
+        raise ValueError(f"found character {character!r}, need one of {', '.join(TAGS)}")
+    which, good = TAGS.index(character), GOOD_PER_STYLE[character]
     rng = np.random.default_rng([seed, which])
     plans: list[tuple[str, Kind, str, int]] = []
     for style in STYLES:
         odd = [name for name, count in _ENCODED.items() for _ in range(count)]
-        encodings = rng.permutation([*odd, *["jpeg"] * (GOOD_PER_STYLE - len(odd))])
+        encodings = rng.permutation([*odd, *["jpeg"] * (good - len(odd))])
         plans += [(style, "good", str(encoding), number) for number, encoding in enumerate(encodings)]
         for kind, count in _SPOILED.items():
-            originals = rng.choice(GOOD_PER_STYLE, count, replace=False)
+            originals = rng.choice(good, count, replace=False)
             numbers = originals if kind == "duplicate" else np.arange(count) + 1000
             plans += [(style, kind, "jpeg", int(number)) for number in numbers]
     order = rng.permutation(len(plans))
@@ -189,6 +191,6 @@ def render(post: Post) -> bytes:
 def truth(post: Post) -> Truth:
     """Tell what a post shows; for tests and measurements only."""
     grouped = post.kind in ("good", "duplicate")
-    group = post.number + (0 if post.style == STYLES[0] else GOOD_PER_STYLE) if grouped else None
+    group = post.number + (0 if post.style == STYLES[0] else GOOD_PER_STYLE[post.character]) if grouped else None
     box = face_box(post.character, post.style, _picture_rng(post)) if post.kind == "good" else None
     return Truth(post.kind, post.style, post.encoding, box, group)

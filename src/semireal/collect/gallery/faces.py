@@ -1,6 +1,7 @@
 """Casts a character, poses and lights it, and draws the whole picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from semireal.collect.gallery.ink import (
 )
 
 CHARACTERS = ("elf", "geralt", "wonder_woman")
+ANYBODY = "anybody"  # nobody in particular, and never one of the characters
 STYLES = ("photo", "portrait")
 Rng = np.random.Generator
 Box = tuple[float, float, float, float]
@@ -124,7 +126,34 @@ def _elf(rng: Rng) -> Look:
     )
 
 
-_CAST = {"elf": _elf, "geralt": _geralt, "wonder_woman": _wonder_woman}
+# What goes together in a face. Each of these groups is taken from another character.
+_GROUPS = (
+    ("skin", "lips", "lid_shade"),
+    ("hair", "brow"),
+    ("hair_length", "hair_wave", "parting", "tied"),
+    ("masculine", "jaw"),
+    ("lip_height", "lash"),
+    ("smile", "frown"),
+    ("iris",),
+    ("outfit", "cloth", "trim"),
+    ("beard",),
+    ("ear_tip",),
+    ("freckles",),
+)
+
+
+def _anybody(rng: Rng) -> Look:
+    """Features of all characters in one face, without the marks by which one knows them."""
+    looks = [cast(rng) for cast in (_elf, _geralt, _wonder_woman)]
+    fields: dict[str, Any] = {}
+    for group in _GROUPS:
+        chosen = looks[rng.integers(len(looks))]
+        fields |= {name: getattr(chosen, name) for name in group}
+    fields["beard"] *= fields["masculine"] > 0.5
+    return replace(looks[0], scar=False, tiara=False, **fields)
+
+
+_CAST = {"elf": _elf, "geralt": _geralt, "wonder_woman": _wonder_woman, ANYBODY: _anybody}
 
 
 def _light(style: str, rng: Rng) -> Light:

@@ -18,8 +18,7 @@ import cv2
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
-from semireal.collect.gallery.catalogue import Post, posts, render
-from semireal.collect.gallery.faces import CHARACTERS
+from semireal.collect.gallery.catalogue import TAGS, Post, posts, render
 from semireal.collect.gallery.faults import Faults, On, reply
 
 _TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
@@ -72,7 +71,7 @@ class _Drawn:
     """All posts of the catalogue, and their files drawn in worker processes as soon as a list names them."""
 
     def __init__(self, seed: int) -> None:
-        every = [post for character in CHARACTERS for post in posts(character, seed)]
+        every = [post for tag in TAGS for post in posts(tag, seed)]
         self.posts = sorted(every, key=lambda post: -post.id)
         self._by_id = {post.id: post for post in every}
         self._files: dict[int, Future[bytes]] = {}
