@@ -25,7 +25,7 @@ STAGES = ("scrape", "crop", "resize", "filter", "dedupe")
 MEGABYTES = 1500  # that a stage may take at most here, with PyTorch and its networks
 # a stage whose every start of a program, and every file that is opened for writing, is noted; and what memory it took
 RUNNER = """
-import os, resource, runpy, sys
+import os, runpy, sys
 notes, script, *sys.argv[1:] = sys.argv[1:]
 noted = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.fork", "os.forkpty")
@@ -39,8 +39,8 @@ sys.argv[0] = script
 try:
     runpy.run_path(script, run_name="__main__")
 finally:
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    os.write(noted, f"megabytes {most}\\n".encode())
+    status = open("/proc/self/status").read()  # getrusage counts what the process was before, a test with its libraries
+    os.write(noted, f"megabytes {int(status.partition('VmHWM:')[2].split()[0]) // 1024}\\n".encode())
 """
 
 
