@@ -107,7 +107,11 @@ def test_full_profile_carries_the_settings_of_the_report(tmp_path: Path, charact
         ),
         ("evaluate.images", 3, r"evaluate\.neighbours: found 3, need less than evaluate\.images = 3"),
         ("evaluate.psi_images", 3, r"evaluate\.neighbours: found 3, need less than evaluate\.psi_images = 3"),
-        ("train.freeze_d", 17, r"train\.freeze_d: found 17, need at most 16, the layers of the discriminator at 128 px"),
+        (
+            "train.freeze_d",
+            17,
+            r"train\.freeze_d: found 17, need at most 16, the layers of the discriminator at 128 px",
+        ),
         ("crop.faces", "some", r"crop\.faces: found 'some', need one of largest, all"),
         ("crop", 3, r"crop: found 3, need a section with keys"),
         ("filter.max_line_art", 2, r"filter\.max_line_art: found 2, need a number or null from 0 to 1"),
