@@ -117,14 +117,14 @@ def test_a_stage_outlives_kills_and_a_full_disk(tmp_path: Path, make_dataset: Ca
 
 def test_a_fuzz_finds_what_is_planted_and_keeps_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "KEPT", tmp_path / "kept")
-    monkeypatch.setattr(fuzz, "SECONDS", 0.05)
+    monkeypatch.setattr(fuzz, "SECONDS", 0.03)
 
     def read(path: Path) -> None:
         content = path.read_bytes()
         if b"\xff" in content:
             raise KeyError("planted")
         if b"\0" in content:
-            sum(range(5_000_000))
+            sum(range(10_000_000))
         raise UserError("no")
 
     found = fuzz.fuzz(fuzz.Reader("x", lambda _: [b"abc" * 9], read), 8, 0)  # so long that a busy machine comes to both
