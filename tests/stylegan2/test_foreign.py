@@ -339,7 +339,7 @@ CALLS: dict[str, tuple[Callable[[str], Any], str]] = {
     "eval": (lambda marker: Call(builtins.eval, f"open({marker!r}, 'w')"), "asks for 'builtins.eval'"),
     "rebuild_tensor": (lambda _: Call(torch._utils._rebuild_tensor, 1), "asks for 'torch._utils._rebuild_tensor'"),
     "torch.load": (lambda marker: Call(torch.load, marker), "asks for 'torch.serialization.load'"),
-    "a class of ours": (lambda _: UserError("x"), "asks for 'semireal.errors.UserError'"),
+    "a class of ours": (lambda _: SMALLEST, "asks for 'semireal.stylegan2.networks.Config'"),
     "dict": (lambda _: Call(collections.Counter, {}), "asks for 'collections.Counter'"),
     "tensorflow": (lambda _: (TensorFlowNetwork(),) * 3, "TensorFlow era. Convert it"),
     "array": (lambda _: np.ones(3), "StyleGAN3 -T and -R"),
