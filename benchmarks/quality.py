@@ -23,13 +23,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from measures import inception_768
 from semireal import images, params
-from semireal.metrics import distances, offline
 from semireal.stylegan2 import Generator, training
 from semireal.training import dataset, sample
 from semireal.training.train import Given, start_of
-from snapshots import distance
+from snapshots import distance, features_of
 
 CPU = torch.device("cpu")
 SEEN = 256
@@ -93,13 +91,7 @@ def main() -> None:
     asked = parser.parse_args()
     base = params.load(Given)
     data, rows = dataset.load(asked.data, base.train.resolution, None, base.seed)
-    band = dataset.band(rows)
-    inception = inception_768(asked.inception) if asked.inception else None
-
-    def features(pictures: images.Pixels) -> dict[str, distances.Features]:
-        found = offline.features(pictures, band, CPU)
-        return found | ({"Inception 768": inception.compute(pictures, CPU).astype(np.float64)} if inception else {})
-
+    features = features_of(dataset.band(rows), asked.inception)
     pictures = data.permute(0, 2, 3, 1).numpy()
     real = features(pictures[np.sort(np.random.default_rng(0).permutation(len(pictures))[:SEEN])])
     table = []

@@ -10,6 +10,7 @@ chooses what is near the best by all of them, and the same one twice. WEIGHTS: s
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from semireal.stylegan2 import Generator, load_generator, save_networks, trainin
 from semireal.training import dataset, monitor
 from semireal.training.sample import draw
 from semireal.training.train import Given
+from semireal.vision.looks import Band
 
 CPU = torch.device("cpu")
 EVERY = 2  # epochs
@@ -50,14 +52,7 @@ def measure(work: Path, data: Path, weights: Path | None) -> tuple[list[int], di
     """The epochs, and by name of the distance the values for each draw and snapshot."""
     given = params.load(Given)
     tensor, rows = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
-    band = dataset.band(rows)
-    inception = inception_768(weights) if weights else None
-
-    def looking(pictures: Pixels) -> dict[str, distances.Features]:
-        found = offline.features(pictures, band, CPU)
-        more = {"Inception 768": inception.compute(pictures, CPU).astype(np.float64)} if inception else {}
-        return found | more
-
+    looking = features_of(dataset.band(rows), weights)
     real = looking(tensor.permute(0, 2, 3, 1).numpy()[: monitor.IMAGES])
     files = sorted(work.glob("*.safetensors"))
     values: dict[str, list[list[float]]] = {name: [[] for _ in range(DRAWS)] for name in real}
@@ -69,6 +64,18 @@ def measure(work: Path, data: Path, weights: Path | None) -> tuple[list[int], di
                 values[name][n].append(distance(name, real[name], features))
         print(path.name, {name: round(found[-1][-1], 5) for name, found in values.items()}, flush=True)
     return [int(path.stem) for path in files], {name: np.array(found) for name, found in values.items()}
+
+
+def features_of(band: Band | None, weights: Path | None) -> Callable[[Pixels], dict[str, distances.Features]]:
+    """What gives the features of pictures by name: our own, and those of the Inception where there are weights."""
+    inception = inception_768(weights) if weights else None
+
+    def looking(pictures: Pixels) -> dict[str, distances.Features]:
+        found = offline.features(pictures, band, CPU)
+        more = {"Inception 768": inception.compute(pictures, CPU).astype(np.float64)} if inception else {}
+        return found | more
+
+    return looking
 
 
 def distance(name: str, real: distances.Features, drawn: distances.Features) -> float:

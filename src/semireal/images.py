@@ -223,6 +223,20 @@ def cut(img: Pixels, centre: tuple[float, float], side: int, angle: float, borde
     return np.asarray(cv2.warpAffine(img[y0:y1, x0:x1], turn, (side, side), flags=flags, borderMode=border), np.uint8)
 
 
+def shrunk(img: Pixels, centre: tuple[float, float], side: int, most: int) -> tuple[Pixels, tuple[float, float]]:
+    """What is around a square of side px, however turned, scaled down so that the square has `most` px; and where its
+    centre is in there.
+    """
+    zoom, reach = most / side, side * 0.71 + 1
+    height, width = img.shape[:2]
+    (x, y) = centre
+    x0, y0 = (int(min(max(c - reach, 0), n - 1)) for c, n in zip((x, y), (width, height), strict=True))
+    x1, y1 = (max(int(min(c + reach, n)), s + 1) for c, n, s in zip((x, y), (width, height), (x0, y0), strict=True))
+    shape = max(round((x1 - x0) * zoom), 1), max(round((y1 - y0) * zoom), 1)
+    small = cv2.resize(img[y0:y1, x0:x1], shape, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8), ((x - x0) * shape[0] / (x1 - x0), (y - y0) * shape[1] / (y1 - y0))
+
+
 def square_to_image(centre: tuple[float, float], side: int, angle: float) -> NDArray[np.float64]:
     """[2, 3] matrix from the pixel indices x, y, 1 of a cut square to those of the image; see `cut`."""
     cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))

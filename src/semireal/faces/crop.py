@@ -276,7 +276,8 @@ def cut_padded(img: Pixels, at: Square) -> Pixels:
     Then a square of more than LARGEST px is scaled down to that, before anything else: what it costs grows with it.
     """
     if at.side > LARGEST and share_outside(at, (img.shape[1], img.shape[0])):
-        return cut_padded(*_shrunk(img, at))
+        small, centre = images.shrunk(img, at.centre, at.side, LARGEST)
+        return cut_padded(small, Square(centre, LARGEST, at.angle))
     sharp = images.cut(img, at.centre, at.side, at.angle, cv2.BORDER_REFLECT)
     corners = np.array([0, at.side - 1])
     if _outside(at, corners, img.shape[1], img.shape[0]).max() <= 0:
@@ -287,19 +288,6 @@ def cut_padded(img: Pixels, at: Square) -> Pixels:
     near, far = (np.clip(share, 0, 1)[:, :, None] for share in (3 * outside + 1, outside))
     mixed = sharp + (blurred - sharp) * near
     return np.asarray((mixed + (median - mixed) * far).round(), np.uint8)
-
-
-def _shrunk(img: Pixels, at: Square) -> tuple[Pixels, Square]:
-    """The part of an image that a square shows, scaled so that the square has LARGEST px."""
-    zoom, reach = LARGEST / at.side, at.side * 0.71 + 1
-    height, width = img.shape[:2]
-    (x, y), side = at.centre, at.side
-    x0, y0 = (int(min(max(c - reach, 0), n - 1)) for c, n in zip((x, y), (width, height), strict=True))
-    x1, y1 = (max(int(min(c + reach, n)), s + 1) for c, n, s in zip((x, y), (width, height), (x0, y0), strict=True))
-    shape = max(round((x1 - x0) * zoom), 1), max(round((y1 - y0) * zoom), 1)
-    small = cv2.resize(img[y0:y1, x0:x1], shape, interpolation=cv2.INTER_AREA)
-    centre = (x - x0) * shape[0] / (x1 - x0), (y - y0) * shape[1] / (y1 - y0)
-    return np.asarray(small, np.uint8), Square(centre, round(side * zoom), at.angle)
 
 
 def _outside(at: Square, lines: NDArray[np.int64], width: int, height: int) -> NDArray[np.float32]:

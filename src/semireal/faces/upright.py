@@ -86,14 +86,10 @@ def _thinned(img: Pixels, centre: tuple[float, float], side: int) -> Pixels:
 
 def _view(img: Pixels, centre: tuple[float, float], side: int) -> Pixels:
     """The square of `side` px around a point, of at most twice what is looked at."""
-    zoom = min(1.0, 2 * max(SIZES) / side)
-    if zoom < 1:  # what is around it alone
-        ends = zip(centre, img.shape[1::-1], strict=True)
-        (x0, x1), (y0, y1) = ((max(int(c - side), 0), min(int(c + side) + 1, end)) for c, end in ends)
-        size = max(round((x1 - x0) * zoom), 1), max(round((y1 - y0) * zoom), 1)
-        centre = (centre[0] - x0) * size[0] / (x1 - x0), (centre[1] - y0) * size[1] / (y1 - y0)
-        img = np.asarray(cv2.resize(img[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA), np.uint8)
-    return images.cut(img, centre, max(round(side * zoom), 1), 0, cv2.BORDER_REPLICATE)
+    most = 2 * max(SIZES)
+    if side > most:
+        img, centre = images.shrunk(img, centre, side, most)
+    return images.cut(img, centre, min(side, most), 0, cv2.BORDER_REPLICATE)
 
 
 def _moved(face: Face, zoom: float, x: float, y: float) -> Face:

@@ -143,14 +143,14 @@ _GROUPS = (
 
 
 def _anybody(rng: Rng) -> Look:
-    """Features of all characters in one face, without the marks by which one knows them."""
+    """Features of all characters in one face; the marks by which one knows two of them are in no group."""
     looks = [cast(rng) for cast in (_elf, _geralt, _wonder_woman)]
     fields: dict[str, Any] = {}
     for group in _GROUPS:
         chosen = looks[rng.integers(len(looks))]
         fields |= {name: getattr(chosen, name) for name in group}
     fields["beard"] *= fields["masculine"] > 0.5
-    return replace(looks[0], scar=False, tiara=False, **fields)
+    return replace(looks[0], **fields)
 
 
 _CAST = {"elf": _elf, "geralt": _geralt, "wonder_woman": _wonder_woman, ANYBODY: _anybody}
