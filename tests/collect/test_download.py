@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semireal.collect import download, failures
-from semireal.collect.download import Fetched, Limits, SetAside, Wanted
+from semireal.collect.download import Fetched, Fetcher, Limits, SetAside, Wanted
 
 BODY = bytes(range(256)) * 40
 
@@ -250,6 +250,24 @@ def aiohttps_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_work_whose_start_was_interrupted_is_stopped(monkeypatch: pytest.MonkeyPatch, begins: bool) -> None:
+    start = threading.Thread.start
+    ended = threading.Event()
+
+    def interrupted(thread: threading.Thread) -> None:
+        if begins:
+            start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    fetcher = Fetcher(ended.set)
+    with pytest.raises(KeyboardInterrupt):
+        fetcher.start(lambda stop: stop.wait(20))
+    fetcher.stop(0.1)
+    assert ended.wait(2) == begins
 
 
 @pytest.mark.parametrize("changed", [False, True])
