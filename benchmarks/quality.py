@@ -3,11 +3,11 @@
     python benchmarks/quality.py WORK --data data/dataset --minutes 2 10 [--only transfer noise] [--seeds 3]
         [--inception WEIGHTS] --json OUT
 
-Each candidate of CANDIDATES, which changes the parameters of params.yaml, trains for as long as the longest time on as
-many threads as OMP_NUM_THREADS says; the clock stands still while anything but the training happens. Its averaged
-generator is kept at each of the times, measured against the dataset with SEEN images at psi = 1, and drawn (WORK, to be
-looked at). Distances are those of semireal.metrics.usual; beside them, where WEIGHTS are given, the kernel distance on
-768 features of the Inception. Run it on a machine with nothing else to do.
+Each candidate of CANDIDATES, which changes the parameters of params.yaml, trains for as long as the longest time. The
+minutes are those of one core, all threads of the training together and nothing else: ten minutes on two cores are about
+twenty. Its averaged generator is kept after the first epoch that reaches each of the times, measured against the
+dataset with SEEN images at psi = 1, and drawn (WORK, to be looked at). Distances are those of semireal.metrics.usual;
+beside them, where WEIGHTS are given, the kernel distance on 768 features of the Inception.
 """
 
 import argparse
@@ -50,22 +50,22 @@ class OverError(Exception):
 
 
 class Clock:
-    """Counts the seconds of a training, and keeps generators at certain of them."""
+    """Counts the seconds that cores spend on a training, and keeps generators at certain of them."""
 
     def __init__(self, minutes: list[float]) -> None:
-        self.minutes, self.spent, self.begun = sorted(minutes), 0.0, time.monotonic()
+        self.minutes, self.spent, self.begun = sorted(minutes), 0.0, time.process_time()
         self.kept: dict[float, tuple[int, dict[str, torch.Tensor]]] = {}
 
     def __call__(self, row: training.Row, G: Generator) -> None:
         """After an epoch."""
-        self.spent += time.monotonic() - self.begun
+        self.spent += time.process_time() - self.begun
         for minutes in self.minutes:
             if self.spent >= 60 * minutes and minutes not in self.kept:
                 state = {name: value.clone() for name, value in G.state_dict().items()}
                 self.kept[minutes] = round(1000 * row["kimg"]), state
         if len(self.kept) == len(self.minutes):
             raise OverError
-        self.begun = time.monotonic()
+        self.begun = time.process_time()
 
 
 def trained(work: Path, data: torch.Tensor, given: Given, minutes: list[float]) -> tuple[Clock, Generator]:
