@@ -26,3 +26,13 @@ def to_uint8(images: torch.Tensor) -> Pixels:
 def to_nchw(images: Sequence[Pixels]) -> torch.Tensor:
     """HWC uint8 images of one size to one uint8 NCHW tensor."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+
+def carried(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host on the device, in a copy that the host does not wait for; on the CPU the tensor itself.
+
+    That takes memory that is not paged: from other memory CUDA waits for all that the device was given before.
+    """
+    if device == tensor.device:
+        return tensor
+    return (tensor.pin_memory() if tensor.device.type == "cpu" else tensor).to(device, non_blocking=True)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semireal.schema import param
+from semireal.tensors import carried
 
 GROUPS = {  # of arXiv:2006.06676, appendix B; turns are left to the user, since faces have an up and a down
     "b": ("xflip", "xint"),  # blit
@@ -43,6 +44,9 @@ BORDER = len(SYM6) // 2  # pixels that the filters reach beyond the image
 class Transform:
     """One transform per image; None leaves that step out, which spares the resampling.
 
+    It lies on the host, which must know how far the images reach before a GPU is given anything, and only what the
+    device computes with is carried over.
+
     inverse: [N,3,3] from output pixels to input pixels, origin at the image centre, x to the right, y down;
     colour: [N,4,4] on (r, g, b, 1).
     """
@@ -55,11 +59,11 @@ class Transform:
         return Transform(*(None if m is None else m[index] for m in (self.inverse, self.colour)))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Transform images [N,3,H,W]."""
+        """Transform images [N,3,H,W], which may lie on any device."""
         if self.inverse is not None:
-            images = warp(images, self.inverse.to(images))
+            images = warp(images, self.inverse.to(images.dtype))
         if self.colour is not None:
-            images = recolour(images, self.colour.to(images))
+            images = recolour(images, carried(self.colour.to(images.dtype), images.device))
         return images
 
 
@@ -73,7 +77,7 @@ def draw(
 ) -> Transform:
     """Draw the transforms of `count` images of (width, height) pixels: each of `enabled` with probability p.
 
-    Strengths are those of arXiv:2006.06676, appendix B.
+    generator: of the host. Strengths are those of arXiv:2006.06676, appendix B.
     """
 
     def uniform(*shape: int) -> Tensor:
@@ -167,7 +171,7 @@ def colour_of(values: dict[str, Tensor]) -> Tensor:
 
 
 def warp(images: Tensor, inverse: Tensor) -> Tensor:
-    """Resample images [N,C,H,W] at inverse [N,3,3] of each output pixel; the surroundings are mirrored.
+    """Resample images [N,C,H,W] at inverse [N,3,3], on the host, of each output pixel; the surroundings are mirrored.
 
     Twice the resolution, bilinear, and back, both with the filter sym6 (arXiv:2006.06676, appendix B).
     """
@@ -177,7 +181,7 @@ def warp(images: Tensor, inverse: Tensor) -> Tensor:
     inverse = _shift(inverse.new_tensor([[(x0 - x1) / 2, (y0 - y1) / 2]])) @ inverse
 
     # Up: two transposed convolutions, which insert the zeros.
-    taps = _sym6().to(x)
+    taps = _sym6(x.dtype, x.device)
     channels = x.shape[1]
     across, down = (taps.reshape(1, 1, *shape).expand(channels, -1, -1, -1) for shape in ((1, -1), (-1, 1)))
     edge = BORDER - 1
@@ -191,7 +195,7 @@ def warp(images: Tensor, inverse: Tensor) -> Tensor:
     inverse = _shift(half) @ inverse @ _shift(-half)
     to_unit = torch.diag(inverse.new_tensor([2 / x.shape[3], 2 / x.shape[2], 1]))
     from_unit = torch.diag(inverse.new_tensor([out[0] / 2, out[1] / 2, 1]))
-    theta = (to_unit @ inverse @ from_unit)[:, :2]
+    theta = carried((to_unit @ inverse @ from_unit)[:, :2], x.device)
     grid = F.affine_grid(theta, [len(x), channels, out[1], out[0]], align_corners=False)
     x = _Sample.apply(x, grid)
 
@@ -262,9 +266,9 @@ def _margins(inverse: Tensor, width: int, height: int) -> tuple[int, int, int, i
 
 
 @functools.cache
-def _sym6() -> Tensor:
+def _sym6(dtype: torch.dtype, device: torch.device) -> Tensor:
     taps = torch.tensor(SYM6)
-    return taps / taps.sum()
+    return (taps / taps.sum()).to(device, dtype)
 
 
 def _matrix(rows: list[list[Tensor]]) -> Tensor:

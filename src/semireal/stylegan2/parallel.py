@@ -121,14 +121,10 @@ def agreed() -> Iterator[None]:
     raise UserError(text if len(bad) == size() else f"{host}: {text}")
 
 
-def add_up(*tensors: Tensor) -> None:
-    """Replace tensors of one type by their sums over all processes; all of them in one message."""
-    if size() == 1:
-        return
-    flat = torch.cat([tensor.flatten() for tensor in tensors])
-    dist.all_reduce(flat)
-    for tensor, summed in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
-        tensor.copy_(summed.view_as(tensor))
+def add_up(tensor: Tensor) -> None:
+    """Replace a contiguous tensor by its sum over all processes."""
+    if size() > 1:
+        dist.all_reduce(tensor)
 
 
 def micro_batches(count: int, group: int, at_once: int | None) -> Sequence[Tensor]:

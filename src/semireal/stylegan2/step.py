@@ -24,7 +24,7 @@ from semireal.stylegan2 import augment, loss, parallel
 from semireal.stylegan2.augment import Transform
 from semireal.stylegan2.checkpoint import State
 from semireal.stylegan2.networks import Discriminator, Generator
-from semireal.tensors import to_float
+from semireal.tensors import carried, to_float
 
 ADA_INTERVAL = 4  # steps between changes of p
 PL_BATCH_SHRINK = 2  # the path length penalty takes a batch so many times smaller
@@ -39,13 +39,29 @@ class Latents:
     cutoff: int
     noise: list[Tensor]
 
-    def __getitem__(self, index: Tensor) -> "Latents":
+    def __getitem__(self, index: Tensor | slice) -> "Latents":
         """The latents of some of the images."""
         return Latents(self.z[index], self.z_mix[index], self.cutoff, [one[index] for one in self.noise])
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """The samples of a micro-batch, in their order: on the host, and as what picks them from tensors of the device."""
+
+    host: Tensor
+    index: Tensor | slice
+
+    def __len__(self) -> int:
+        return len(self.host)
+
+
 class Step:
-    """Takes training steps on `state`; images: uint8 [N,3,H,W], on any device."""
+    """Takes training steps on `state`; images: uint8 [N,3,H,W], on any device.
+
+    On a GPU the host waits for nothing within a step, so that it is always ahead: what it must know itself it draws
+    itself, what the device needs is sent from pinned memory, and what it is told comes late (`_adapt`). The losses
+    stay on the device until `means` asks for them. benchmarks/host_work.py counts that.
+    """
 
     def __init__(self, state: State, given: Train, seed: int, images: Tensor, machine: Machine = DEFAULT) -> None:
         self.state = state
@@ -55,11 +71,12 @@ class Step:
         self.device = state.pl_mean.device
         self.rng = torch.Generator(self.device)
         self.choices = torch.Generator()  # of the host, which must not wait for a GPU
+        self.of_transforms = self.rng if self.device.type == "cpu" else self.choices
         self.transforms = augment.names(given.ada_transforms, given.ada_rotate90)
-        self.signs = torch.zeros([], device=self.device)  # of the real logits of this process, not yet in state.ada
-        self.micro_batches = parallel.micro_batches(given.batch, given.group, machine.micro_batch)
+        self.signs = Signs(self.device)
+        self.micro_batches = self._parts(given.batch, given.group, machine.micro_batch)
         self.pl_batch = max(given.batch // PL_BATCH_SHRINK, 1)
-        self.pl_micro_batches = parallel.micro_batches(self.pl_batch, 1, machine.micro_batch)
+        self.pl_micro_batches = self._parts(self.pl_batch, 1, machine.micro_batch)
         self.seen: dict[str, list[Tensor]] = defaultdict(list)
         # torch.compile cannot differentiate twice: the regularisers take the networks as they are
         self.synthesis: Callable[..., Tensor] = (
@@ -86,15 +103,24 @@ class Step:
         state.nimg += given.batch
         state.step += 1
         if given.ada_target is not None and state.step % ADA_INTERVAL == 0:
-            self.count_signs()
-            state.ada.update(given.ada_target, given.ada_kimg)
+            self._adapt(given.ada_target)
 
     def count_signs(self) -> None:
-        """Bring the signs of all processes into state.ada."""
-        parallel.add_up(self.signs)
-        state = self.state
-        state.ada.signs += self.signs.item()
-        self.signs.zero_()
+        """Bring all signs of all processes into state.ada; waits for the device."""
+        for _ in range(2):  # those on their way, and the others
+            self._take(self.signs.exchange())
+
+    def _adapt(self, target: float) -> None:
+        """Move p by the signs since its last change; on a GPU by those of the interval before, which have arrived."""
+        self._take(self.signs.exchange())
+        if self.device.type == "cpu":
+            self._take(self.signs.exchange())
+        self.state.ada.update(target, self.given.ada_kimg)
+
+    def _take(self, arrived: tuple[float, int]) -> None:
+        signs, count = arrived
+        self.state.ada.signs += signs
+        self.state.ada.count += count
 
     def means(self) -> dict[str, float]:
         """Means of what was seen since the last call, over steps and processes."""
@@ -112,8 +138,8 @@ class Step:
         latents, transform = self._draw_latents(self.given.batch), self._draw_transform()
         total = torch.zeros([], device=self.device)
         for part in self.micro_batches:
-            fake, _ = self._generate(latents[part], self.synthesis)
-            value = loss.g_main(self.D(transform[part](fake))) * (len(part) / self.given.batch)
+            fake, _ = self._generate(latents[part.index], self.synthesis)
+            value = loss.g_main(self.D(transform[part.host](fake))) * (len(part) / self.given.batch)
             torch.autograd.backward(value)
             total += value.detach()
         update(self.state.opt_g)
@@ -125,52 +151,53 @@ class Step:
         side = given.resolution
         noise = torch.randn([self.pl_batch, 3, side, side], generator=self.rng, device=self.device)
 
-        def measure(part: Tensor, create_graph: bool) -> Tensor:
-            fake, ws = self._generate(latents[part], state.G.synthesis)
-            return loss.path_lengths(fake, ws, noise[part], create_graph)
+        def measure(part: Part, create_graph: bool) -> Tensor:
+            fake, ws = self._generate(latents[part.index], state.G.synthesis)
+            return loss.path_lengths(fake, ws, noise[part.index], create_graph)
 
         # The penalty needs the lengths of the whole batch: several micro-batches are measured first, then made again.
         again = len(self.pl_micro_batches) > 1
         measured = [measure(part, create_graph=not again) for part in self.pl_micro_batches]
         lengths = torch.zeros(self.pl_batch, device=self.device)
         for part, values in zip(self.pl_micro_batches, measured, strict=True):
-            lengths[part] = values.detach()
+            lengths[part.index] = values.detach()
         parallel.add_up(lengths)
         lengths.requires_grad_(True)
         penalty, pl_mean = loss.path_penalty(lengths, state.pl_mean)
         (grads,) = torch.autograd.grad(penalty.mean() * (given.pl_weight * given.pl_interval), lengths)
         for part, values in zip(self.pl_micro_batches, measured, strict=True):
-            torch.autograd.backward(measure(part, create_graph=True) if again else values, grads[part])
+            torch.autograd.backward(measure(part, create_graph=True) if again else values, grads[part.index])
         update(state.opt_g)
         state.pl_mean = pl_mean.detach()
         self.seen["pl"].append(penalty.detach().mean() / parallel.size())
 
-    def _discriminator_adversarial(self, real: Callable[[Tensor], Tensor]) -> None:
+    def _discriminator_adversarial(self, real: Callable[[Part], Tensor]) -> None:
         latents = self._draw_latents(self.given.batch)
         transform_fake, transform_real = self._draw_transform(), self._draw_transform()
         totals = torch.zeros(3, device=self.device)
         for part in self.micro_batches:
             share = len(part) / self.given.batch
             with torch.no_grad():
-                fake, _ = self._generate(latents[part], self.synthesis)
-            fake_logits, real_logits = self.D(transform_fake[part](fake)), self.D(transform_real[part](real(part)))
+                fake, _ = self._generate(latents[part.index], self.synthesis)
+            fake_logits = self.D(transform_fake[part.host](fake))
+            real_logits = self.D(transform_real[part.host](real(part)))
             loss_fake, loss_real = loss.d_main(fake_logits, real_logits)
             value = (loss_fake + loss_real) * share
             torch.autograd.backward(value)
             shown = [value, fake_logits.mean() * share, real_logits.mean() * share]
             totals += torch.stack(shown).detach()
-            self.signs += real_logits.detach().sign().sum()
+            self.signs.add(real_logits.detach().sign().sum())
         update(self.state.opt_d)
-        self.state.ada.count += self.given.batch
+        self.signs.count += self.given.batch
         for name, total in zip(("loss_d", "logits_fake", "logits_real"), totals, strict=True):
             self.seen[name].append(total)
 
-    def _discriminator_r1(self, real: Callable[[Tensor], Tensor]) -> None:
+    def _discriminator_r1(self, real: Callable[[Part], Tensor]) -> None:
         given, transform = self.given, self._draw_transform()
         total = torch.zeros([], device=self.device)
         for part in self.micro_batches:
             images = real(part).requires_grad_(True)
-            penalty = loss.r1_penalty(self.state.D(transform[part](images)), images).sum() / given.batch
+            penalty = loss.r1_penalty(self.state.D(transform[part.host](images)), images).sum() / given.batch
             torch.autograd.backward(penalty * (given.r1_gamma / 2 * given.r1_interval))
             total += penalty.detach()
         update(self.state.opt_d)
@@ -199,19 +226,59 @@ class Step:
         if given.ada_target is None or p == 0:
             return Transform(None, None)
         side = given.resolution
-        return augment.draw(given.batch, (side, side), self.transforms, p, self.rng)
+        return augment.draw(given.batch, (side, side), self.transforms, p, self.of_transforms)
 
-    def _draw_reals(self) -> Callable[[Tensor], Tensor]:
-        """The batch that comes next: a function from sample numbers to float32 [n,3,H,W] in [-1,1], some mirrored."""
+    def _draw_reals(self) -> Callable[[Part], Tensor]:
+        """The batch that comes next: a function from micro-batches to float32 [n,3,H,W] in [-1,1], some mirrored."""
         given = self.given
         numbers = torch.as_tensor(next_images(self.seed, self.state.nimg, given.batch, len(self.images)))
         mirrored = torch.rand([given.batch, 1, 1, 1], generator=self.rng, device=self.device) < 0.5
 
-        def real(part: Tensor) -> Tensor:
-            found = to_float(self.images[numbers[part]].to(self.device, non_blocking=True))
-            return torch.where(mirrored[part], found.flip(3), found) if given.mirror else found
+        @functools.cache  # R1 takes the same images again
+        def shown(part: Part) -> Tensor:
+            chosen = carried(numbers[part.host], self.images.device)
+            return carried(self.images[chosen], self.device)
+
+        def real(part: Part) -> Tensor:
+            found = to_float(shown(part))
+            return torch.where(mirrored[part.index], found.flip(3), found) if given.mirror else found
 
         return real
+
+    def _parts(self, count: int, group: int, at_once: int | None) -> list[Part]:
+        """The micro-batches of this process; one that is the whole batch takes tensors as they are."""
+        parts = parallel.micro_batches(count, group, at_once)
+        whole = len(parts) == 1 and len(parts[0]) == count
+        return [Part(part, slice(None) if whole else part.to(self.device)) for part in parts]
+
+
+class Signs:
+    """The sum of the signs of the logits of real images, and of how many, on its way from the device to state.ada."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sum = torch.zeros([], device=device)  # of this process
+        self.count = 0  # of all processes
+        self.sent: tuple[Tensor, int] | None = None
+        self.arrival = torch.cuda.Event() if device.type == "cuda" else None
+
+    def add(self, signs: Tensor) -> None:
+        """Add signs of this process."""
+        self.sum += signs
+
+    def exchange(self) -> tuple[float, int]:
+        """Take what was sent last time, which waits where it is still under way, and send what came in since."""
+        arrived = (0.0, 0)
+        if self.sent is not None:
+            if self.arrival is not None:
+                self.arrival.synchronize()
+            arrived = (self.sent[0].item(), self.sent[1])
+        parallel.add_up(self.sum)
+        self.sent = self.sum.to("cpu", non_blocking=True, copy=True), self.count
+        if self.arrival is not None:
+            self.arrival.record()
+        self.sum.zero_()
+        self.count = 0
+        return arrived
 
 
 def seed_of(*path: int | str) -> int:
@@ -247,12 +314,12 @@ def freeze(D: Discriminator, count: int) -> None:
 def update(optimizer: torch.optim.Optimizer) -> None:
     """Take a step with the gradients of all processes, made finite, and clear them."""
     trained: list[Any] = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-    for p in trained:
-        if p.grad is None:  # not part of this loss; the moments decay all the same
-            p.grad = torch.zeros_like(p)
-    parallel.add_up(*(p.grad for p in trained))
-    for p in trained:
-        torch.nan_to_num(p.grad, nan=0, posinf=1e5, neginf=-1e5, out=p.grad)
+    # None: not part of this loss; the moments decay all the same
+    grads = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in trained])
+    parallel.add_up(grads)
+    torch.nan_to_num(grads, nan=0, posinf=1e5, neginf=-1e5, out=grads)
+    for p, grad in zip(trained, torch.split(grads, [p.numel() for p in trained]), strict=True):
+        p.grad = grad.view_as(p)
     optimizer.step()
     optimizer.zero_grad()
 
@@ -265,5 +332,4 @@ def average(G_ema: Generator, G: Generator, given: Train, nimg: int) -> None:
         half_life = min(half_life, nimg * given.ema_rampup)
     beta = 0.5 ** (given.batch / max(half_life, 1e-8))
     torch._foreach_lerp_(list(G_ema.parameters()), list(G.parameters()), 1 - beta)
-    for old, new in zip(G_ema.buffers(), G.buffers(), strict=True):
-        old.copy_(new)
+    torch._foreach_copy_(list(G_ema.buffers()), list(G.buffers()))
