@@ -29,7 +29,7 @@ import torch
 from semireal import arrays, images, tensors
 from semireal.metrics import blend, distances, extractors, intervals
 from semireal.stylegan2 import training
-from semireal.stylegan2.step import Step
+from semireal.stylegan2.step import Part, Step
 from semireal.training import decoded
 from semireal.vision import looks
 from semireal.vision.looks import Band
@@ -94,7 +94,7 @@ def batches(pixels: images.Pixels, count: int = 4) -> int:
         device=torch.device("cpu"),
     )
     for _ in range(count):
-        Step._draw_reals(step)(torch.arange(BATCH))
+        Step._draw_reals(step)(Part(torch.arange(BATCH), slice(None)))
         step.state.nimg += BATCH
     return count * BATCH
 

@@ -71,11 +71,11 @@ class Found:
         return fields | {"waits": self.waits.total()}
 
 
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts into `found` what passes through PyTorch's dispatcher."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found = Found()
         self.pinned: list[Tensor] = []  # kept, so that none is taken for another
 
@@ -145,6 +145,10 @@ class Watch(TorchDispatchMode):
         self.found.waits[f"{where}: {what}"] += 1
 
 
+def _nothing(*_: Any, **__: Any) -> None:
+    pass
+
+
 def _is_there(tensor: Tensor) -> bool:
     return tensor.device.type == DEVICE.type
 
@@ -162,11 +166,11 @@ class Pretended(torch.Generator):
 
     def __new__(cls, device: Any = HOST) -> "Pretended":
         """As torch.Generator, for any device."""
-        made: Pretended = super().__new__(cls, HOST)
+        made: Pretended = super().__new__(cls, HOST)  # type: ignore[call-arg]
         made.__dict__["of"] = torch.device(device)
         return made
 
-    def __init__(self, device: Any = HOST) -> None:
+    def __init__(self, _: Any = HOST) -> None:
         super().__init__()
 
     @property
@@ -182,7 +186,7 @@ def watched() -> Iterator[Watch]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(torch, "Generator", Pretended))
         stack.enter_context(mock.patch.object(Tensor, "pin_memory", lambda tensor, *_: watch.pin(tensor)))
-        stack.enter_context(mock.patch.object(adam, "_device_dtype_check_for_fused", lambda *_, **__: None))
+        stack.enter_context(mock.patch.object(adam, "_device_dtype_check_for_fused", _nothing))
         stack.enter_context(watch)
         yield watch
 
@@ -206,8 +210,9 @@ R1 = {"r1_gamma": 6.0, "r1_interval": 1}
 PATH_LENGTH = {"pl_weight": 2.0, "pl_interval": 1}
 ADA = {"ada_target": 0.6, "ada_kimg": 500.0}
 # by name: parameters of `train`, and the number of a step; p changes at the end of every fourth
+FIRST = "generator and discriminator"
 KINDS: dict[str, tuple[dict[str, Any], int]] = {
-    "generator and discriminator": (OFF, 1),
+    FIRST: (OFF, 1),
     "and R1": (OFF | R1, 1),
     "and path length": (OFF | PATH_LENGTH, 1),
     "and ADA": (OFF | ADA, 1),
@@ -218,7 +223,7 @@ KINDS: dict[str, tuple[dict[str, Any], int]] = {
 
 def rows(base: Train, report: Callable[[str], None]) -> list[dict[str, Any]]:
     """All kinds of steps at each precision."""
-    found = []
+    found: list[dict[str, Any]] = []
     for precision in PRECISIONS:
         clamp = None if precision == "float32" else 256
         for kind, (changes, at) in KINDS.items():

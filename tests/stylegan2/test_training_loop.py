@@ -248,11 +248,12 @@ def test_every_image_is_shown_once_per_pass_and_some_mirrored(tmp_path: Path) ->
     step = Step(state, given, SEED, images)
     sides = []
     for state.nimg in range(0, 160, 8):
-        levels = ((step._draw_reals()(torch.arange(8)) + 1) * 127.5).round()[:, 0, 0]
+        levels = ((step._draw_reals()(step.micro_batches[0]) + 1) * 127.5).round()[:, 0, 0]
         assert sorted(levels.amax(dim=1).tolist()) == [10, 20, 30, 40, 50, 60, 70, 80]
         sides += (levels[:, -1] > 0).tolist()
     assert sum(sides) / len(sides) == pytest.approx(0.5, abs=0.15)
-    plain = Step(state, dataclasses.replace(given, mirror=False), SEED, images)._draw_reals()(torch.arange(8))
+    unmirrored = Step(state, dataclasses.replace(given, mirror=False), SEED, images)
+    plain = unmirrored._draw_reals()(unmirrored.micro_batches[0])
     assert (plain[..., -1] == -1).all()
 
 

@@ -123,10 +123,11 @@ def modulated_conv2d(
     x = x * styles[:, :, None, None].to(x.dtype)
     kernel, pad = weight.to(x.dtype), weight.shape[-1] // 2
     x = F.conv2d(x, kernel, padding=pad) if up_filter is None else conv2d_up(x, kernel, up_filter)
-    scale = torch.full_like(x[:1, :, :1, :1], gain)
     if demodulate:
         power = styles.square() @ weight.square().sum([2, 3]).T
         scale = ((power + 1e-8).rsqrt()[:, :, None, None] * gain).to(x.dtype)
+    else:
+        scale = torch.full_like(x[:1, :, :1, :1], gain)
     offset = torch.zeros_like(scale) if bias is None else (bias * gain)[None, :, None, None].to(x.dtype)
     x = torch.addcmul(offset, x, scale)
     return x if noise is None else x.add_((noise * gain).to(x.dtype))

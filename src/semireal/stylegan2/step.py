@@ -71,7 +71,8 @@ class Step:
         self.device = state.pl_mean.device
         self.rng = torch.Generator(self.device)
         self.choices = torch.Generator()  # of the host, which must not wait for a GPU
-        self.of_transforms = self.rng if self.device.type == "cpu" else self.choices
+        self.late = self.device.type != "cpu"  # the device says nothing at once
+        self.of_transforms = self.choices if self.late else self.rng
         self.transforms = augment.names(given.ada_transforms, given.ada_rotate90)
         self.signs = Signs(self.device)
         self.micro_batches = self._parts(given.batch, given.group, machine.micro_batch)
@@ -113,7 +114,7 @@ class Step:
     def _adapt(self, target: float) -> None:
         """Move p by the signs since its last change; on a GPU by those of the interval before, which have arrived."""
         self._take(self.signs.exchange())
-        if self.device.type == "cpu":
+        if not self.late:
             self._take(self.signs.exchange())
         self.state.ada.update(target, self.given.ada_kimg)
 
@@ -259,7 +260,7 @@ class Signs:
         self.sum = torch.zeros([], device=device)  # of this process
         self.count = 0  # of all processes
         self.sent: tuple[Tensor, int] | None = None
-        self.arrival = torch.cuda.Event() if device.type == "cuda" else None
+        self.arrival = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def add(self, signs: Tensor) -> None:
         """Add signs of this process."""
