@@ -8,6 +8,7 @@ from conftest import ROOT
 from semireal import devices, machine
 from semireal.errors import UserError
 from semireal.machine import DEFAULT, Machine
+from semireal.params.train import PRECISIONS
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +112,23 @@ def test_kind_without_a_gpu(no_gpu: None) -> None:
 def test_git_and_dvc_ignore_the_file() -> None:
     assert subprocess.run(["git", "check-ignore", "-q", "machine.yaml"], cwd=ROOT, check=False).returncode == 0
     assert "/machine.yaml" in (ROOT / ".dvcignore").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "slow"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu sse2 avx2 avx512f avx512_bf16\n", {"float16"}),
+        ("processor\t: 0\nflags\t\t: fpu avx2 amx_bf16 amx_fp16\n", set()),
+        ("flags\t\t: fpu sse2 avx2 f16c avx512f\n\nprocessor\t: 1\nflags\t\t: avx2\n", {"bfloat16", "float16"}),
+        ("processor\t: 0\nFeatures\t: fp asimd asimdhp bf16\n", set()),
+        ("processor\t: 0\nFeatures\t: fp asimd asimdhp\n", {"bfloat16"}),
+        ("model name\t: without any flags, bf16\n", set()),
+        (None, set()),
+    ],
+)
+def test_a_cpu_says_what_it_can_compute_with(tmp_path: Path, cpuinfo: str | None, slow: set[str]) -> None:
+    path = tmp_path / "cpuinfo"
+    if cpuinfo is not None:
+        path.write_text(cpuinfo)
+    found = {name for name in PRECISIONS if devices.is_slow_with(name, path)}
+    assert found == slow

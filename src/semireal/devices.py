@@ -1,9 +1,17 @@
 """What the networks run on, by the settings of this machine."""
 
+from pathlib import Path
+
 import torch
 
 from semireal.errors import UserError
 from semireal.machine import Machine, named
+
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
+INSTRUCTIONS = {  # what x86-64 and arm64 call those that compute with a type; one of them is enough
+    "bfloat16": ("avx512_bf16", "amx_bf16", "bf16"),
+    "float16": ("avx512_fp16", "amx_fp16", "asimdhp"),
+}
 
 
 def kind(here: Machine) -> str:
@@ -27,3 +35,13 @@ def check(here: Machine, batch: int, group: int) -> None:
         )
     if here.micro_batch is not None and here.micro_batch % group:
         raise UserError(f"{named('micro_batch')}: found {here.micro_batch}, need null or a multiple of {group}")
+
+
+def is_slow_with(precision: str, cpuinfo: Path | None = None) -> bool:
+    """Whether the CPU of this machine says that it has no instructions for a precision, and so has to imitate it."""
+    cpuinfo = cpuinfo or CPUINFO
+    if precision not in INSTRUCTIONS or not cpuinfo.exists():
+        return False
+    lines = [line.partition(":") for line in cpuinfo.read_text().splitlines()]
+    there = {flag for name, _, flags in lines if name.strip() in ("flags", "Features") for flag in flags.split()}
+    return bool(there) and not there.intersection(INSTRUCTIONS[precision])

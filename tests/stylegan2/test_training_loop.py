@@ -16,8 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from conftest import ROOT
 from semireal import machine
 from semireal.errors import UserError
+from semireal.params.train import Train
+from semireal.pipeline.compose import compose
 from semireal.stylegan2 import Config, Generator, Networks, load_generator, load_networks, loss, save_networks, training
 from semireal.stylegan2.checkpoint import State, save_state
 from semireal.stylegan2.config import network_of, run_key
@@ -454,6 +457,31 @@ def test_low_precision_trains(tmp_path: Path, precision: str) -> None:
     assert all(p.dtype == torch.float32 for p in state.G.parameters())
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_low_precision_goes_on_from_a_file_bit_for_bit(tmp_path: Path, precision: str) -> None:
+    changes: dict[str, Any] = {"precision": precision, "conv_clamp": 256}
+    for epochs in (1, 2, 4):
+        resumed = run(tmp_path / "a", epochs=epochs, **changes)
+    assert run(tmp_path / "b", epochs=4, **changes) == resumed
+    whole = train(pictures(), dataclasses.replace(TRAIN, epochs=4, conv_clamp=256), SEED, tmp_path / "c", "data")
+    low = load_generator(tmp_path / "b" / STATE)  # the same, but for rounding that a float32 would not have
+    apart = max((p - q).abs().max().item() for p, q in zip(low.parameters(), whole.G_ema.parameters(), strict=True))
+    assert apart > 1e-4
+
+
+def test_features_are_float32_unless_a_parameter_says_otherwise(tmp_path: Path) -> None:
+    for channels_last in (True, False):
+        given = dataclasses.replace(TRAIN, epochs=0, channels_last=channels_last)
+        state = train(pictures(), given, SEED, tmp_path / str(channels_last), "data")
+        blocks = [*state.G.synthesis.blocks(), *state.D.blocks()]
+        assert {block.dtype for block in blocks} <= {None, torch.float32}
+    for profile in ("demo", "full"):
+        composed = compose(ROOT, f"profile={profile}")["train"]
+        assert composed["precision"] == {"demo": "float32", "full": "float16"}[profile]
+    fields = {field.name: field for field in dataclasses.fields(Train)}
+    assert fields["precision"].default is dataclasses.MISSING  # it has to be written
+
+
 def test_averaged_generator_follows_and_w_avg_moves(tmp_path: Path) -> None:
     state = train(pictures(), TRAIN, SEED, tmp_path, "data")
     start = build_generator(NETWORK, seed_of(SEED, "generator"))
@@ -480,12 +508,13 @@ def test_lazy_regularisation_corrects_adam(tmp_path: Path) -> None:
     assert {int(entry["step"]) for entry in state.opt_g.state.values()} == {13 + 7}
 
 
-def test_learns_one_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_learns_one_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     monkeypatch.setattr(training, "EPOCH", 1600)
     images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     images[:, 0] = 255
     given = dataclasses.replace(TRAIN, epochs=1, batch=16, r1_interval=16, pl_interval=4, r1_gamma=1, lr=0.005)
-    given = dataclasses.replace(given, ada_target=None)  # at p = 1 any colour would do
+    given = dataclasses.replace(given, ada_target=None, precision=precision)  # at p = 1 any colour would do
     state = train(images, given, SEED, tmp_path, "data")
     mean = state.G_ema(torch.randn(64, 4, generator=torch.Generator().manual_seed(0))).mean(dim=[0, 2, 3])
     assert mean[0] > 0.5

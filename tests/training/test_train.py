@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from conftest import texture
+from semireal import devices
 from semireal.errors import UserError
 from semireal.stylegan2 import Networks, load_discriminator, load_generator, load_networks, training
 from semireal.training import monitor, train
@@ -72,6 +73,20 @@ def test_run_writes_networks_and_curves(data: Path, tmp_path: Path, capsys: pyte
     assert "going on from epoch 2" in capsys.readouterr().err
     train.run(data, models, tmp_path / "other", given(epochs=1, ada_kimg=1.0, lr=0.001))
     assert "not as in the last run: train.lr; starting from the beginning" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_precision_that_the_cpu_imitates_is_said_at_the_start(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], precision: str
+) -> None:
+    monkeypatch.setenv("SEMIREAL_DEVICE", "cpu")
+    for flags, said in (("avx2", precision == "bfloat16"), ("avx2 avx512_bf16", False)):
+        (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags}\n")
+        monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
+        train.run(data, tmp_path / "models", tmp_path / "out", given(precision=precision))
+        lines = [line for line in capsys.readouterr().err.splitlines() if "train.precision" in line]
+        assert len(lines) == said
+        assert all("bfloat16" in line and "slower than float32" in line for line in lines)
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
         machine = dataclasses.replace(machine, processes=parallel.size())
         with parallel.agreed():
             devices.check(machine, given.train.batch, given.train.group)
+            _warn(given.train.precision, device)
             networks = start_of(given.train.init)
             images, rows = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
         data_key = hashlib.sha256(images.numpy().data).hexdigest()
@@ -77,6 +78,16 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
                 _report(folder, out, state.history, given.train.snapshot_epochs)
                 more = {"micro_batch": machine.micro_batch, "precision": given.train.precision}
                 files.write_json(out / MACHINE, made | more)
+
+
+def _warn(precision: str, device: torch.device) -> None:
+    """Say so where a CPU is asked for a precision that it can only imitate."""
+    if device.type == "cpu" and devices.is_slow_with(precision) and parallel.rank() == 0:
+        names = ", ".join(devices.INSTRUCTIONS[precision])
+        stage.say(
+            f"train: this CPU has no instructions for train.precision = {precision} (none of {names}): expect it to be "
+            "slower than float32"
+        )
 
 
 def launch(out: Path, processes: int) -> None:
