@@ -86,7 +86,7 @@ def _warn(precision: str, device: torch.device) -> None:
         names = ", ".join(devices.INSTRUCTIONS[precision])
         stage.say(
             f"train: this CPU has no instructions for train.precision = {precision} (none of {names}): expect it to be "
-            "slower than float32"
+            "many times slower than float32"
         )
 
 
