@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from semireal import arrays, images, tensors
-from semireal.metrics import blend, distances, extractors, intervals
+from semireal.metrics import distances, domains, extractors, intervals
 from semireal.stylegan2 import training
 from semireal.stylegan2.step import Part, Step
 from semireal.training import decoded
@@ -141,7 +141,7 @@ def blending(folder: Path, count: int) -> None:
     """The place between the domains."""
     real, generated = (x[:, : looks.WHOLE] for x in both(folder, count))
     photo = np.arange(count) % 2 > 0
-    blend.blend(real, photo, ~photo, generated, ROUNDS, np.random.default_rng(0))
+    domains.blend(real, photo, ~photo, generated, ROUNDS, np.random.default_rng(0))
 
 
 def neighbourhood(folder: Path, count: int) -> None:

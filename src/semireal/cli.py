@@ -532,9 +532,9 @@ def blend(base: Path, child: Path, target: Path, first: int, amount: float, shee
     B is fine-tuned from A, or A from B. A gives the mapping and what is below the resolution --from, which is the
     layout; from there on, in the rendering, OUT is A + amount * (B - A). docs/dial.md says how to choose both.
     """
-    from semireal.training import dial
+    from semireal.training import blend
 
-    click.echo(dial.run(base, child, target, first, amount, sheet))
+    click.echo(blend.run(base, child, target, first, amount, sheet))
 
 
 @cli.command(epilog=_examples(("completion bash >> ~/.bashrc",)))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semireal.metrics import blend, distances, inception, intervals
+from semireal.metrics import distances, domains, inception, intervals
 from semireal.metrics.distances import Features
 from semireal.metrics.estimates import Estimate
 from semireal.metrics.extractors import Space
@@ -22,7 +22,7 @@ DOMAINS = ("photo", "portrait")
 SHOWN = "dataset, also mirrored"
 FEW = 5000  # images; below this KID comes first
 FID_LEAST = 2048  # images; with fewer the covariance of the 2048 features of FID has not even full rank
-LEAST_DOMAIN = blend.LEAST  # images of a domain that distances to it need
+LEAST_DOMAIN = domains.LEAST  # images of a domain that distances to it need
 LEAST_HELD_OUT = 4  # training images that the memorisation check and the kernel distances need
 COMMON = 0.95  # of the training images are less like another one than what is called a copy
 ALIKE = 0.75  # where that is more, copies of which a quarter is replaced are among them
@@ -240,7 +240,7 @@ def _diversity(sets: FeatureSets, psi: float, pairs: Pairs, settings: Settings) 
 def _blend(sets: FeatureSets, psi: float, settings: Settings) -> list[Result]:
     """The blend position; none where a domain has too few images, or the domains cannot be told apart."""
     photo, portrait = (sets.members(domain) for domain in DOMAINS)
-    found = blend.blend(sets.real, photo, portrait, sets.generated[psi], settings.rounds, settings.rng())
+    found = domains.blend(sets.real, photo, portrait, sets.generated[psi], settings.rounds, settings.rng())
     if found is None:
         return []
     far = f"neither photo nor portrait nor between them: {found.off:.2f} away, in distances between the two"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semireal.errors import UserError
 from semireal.stylegan2 import Config, Generator
-from semireal.stylegan2.blend import are_kin, blended, check
+from semireal.stylegan2.between import are_kin, blended, check
 from semireal.stylegan2.networks import build_generator
 
 SMALL = Config(32, z_dim=4, w_dim=6, mapping_layers=2, channel_base=64, channel_max=8)

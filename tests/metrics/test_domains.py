@@ -9,8 +9,8 @@ import torch
 
 from semireal import images
 from semireal.images import Pixels
-from semireal.metrics.blend import AXES, LEAST, Blend, blend, whitened
 from semireal.metrics.distances import Features
+from semireal.metrics.domains import AXES, LEAST, Blend, blend, whitened
 from semireal.vision import efficientnet, looks
 
 SIGNS = np.resize([1.0, -1.0], 20)

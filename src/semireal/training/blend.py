@@ -11,7 +11,7 @@ from semireal.errors import UserError
 from semireal.files import sha256_of
 from semireal.images import Pixels
 from semireal.stylegan2 import Generator, Networks, load_networks, save_networks
-from semireal.stylegan2.blend import are_kin, blended, check
+from semireal.stylegan2.between import are_kin, blended, check
 from semireal.stylegan2.convert import check_target
 from semireal.training import sample
 
@@ -21,7 +21,7 @@ PSI = 0.7  # where faces are clean and still differ
 
 
 def run(base: Path, child: Path, target: Path, first: int, amount: float, sheet: Path | None) -> str:
-    """Write the blend (see stylegan2.blend) of two files of networks to target, and a sheet; gives a line about it.
+    """Write the blend (see stylegan2.between) of two files of networks to target, and a sheet; gives a line about it.
 
     target: has the generator alone, and beside it the recipe: SHA-256 of both files, `from` and `amount`. The same
     content and numbers give the same bytes. sheet: PNG of `draw_sheet`, or None. Existing files are replaced; nothing

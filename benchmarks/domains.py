@@ -1,12 +1,12 @@
 """Does the blend position say what people see? Held-out faces as they are, mixed, spoiled, and other pictures.
 
-    python benchmarks/blend.py --faces DIR --size 64 128 --json OUT [--most 24] [--inception WEIGHTS]
+    python benchmarks/domains.py --faces DIR --size 64 128 --json OUT [--most 24] [--inception WEIGHTS]
 
 Half of the persons and characters are the real images, the others are what a generator might draw: mixtures of photos
 and portraits, where the right answer is the share of photos; both spoiled, which must not make photos more than photos
 or portraits photos; and pictures that are neither. `before` is the place on the line through the domains alone, not
 cut to 0..1; on an untrained VGG (Naeem et al. 2020; at 64 px) it was the metric until now. The other columns are
-semireal.metrics.blend. In the end the share of 95 % intervals that hold the truth. DIR: see semireal.classifiers.
+semireal.metrics.domains. In the end the share of 95 % intervals that hold the truth. DIR: see semireal.classifiers.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from semireal import images
 from semireal.classifiers.labelled import read
 from semireal.images import Pixels
 from semireal.metrics import inception
-from semireal.metrics.blend import Blend, blend, whitened
+from semireal.metrics.domains import Blend, blend, whitened
 from semireal.metrics.intervals import Mask
 from semireal.tensors import to_float, to_nchw
 from semireal.vision import efficientnet, looks

@@ -1,7 +1,7 @@
 """Where generated images lie between the portraits and the photos, and whether they lie between them at all.
 
 Compared are means of features, with all mixtures of the two domains: the nearest one says where, its distance whether.
-Which features, and what is taken for what: benchmarks/blend.py.
+Which features, and what is taken for what: benchmarks/domains.py.
 """
 
 from dataclasses import dataclass
