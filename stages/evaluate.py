@@ -4,18 +4,16 @@ import pandas as pd
 
 from semireal import figures, files, params, paths, stage
 from semireal.evaluation import evaluate
-from semireal.training import sample
 
 
 def main() -> None:
-    """models/*.safetensors, data/dataset, results/samples and results/funnel -> results/evaluation and metrics.json."""
+    """models/network.safetensors, data/dataset, results/* and the base -> results/evaluation and metrics.json."""
     given = params.load(evaluate.Given)
     if given.evaluate.inception is None:
         print("evaluate: evaluate.inception is null, so fid, kid and inception_score are left out")
-    generator = sample.generator_of(paths.MODELS, given.snapshot)
     funnel = paths.FUNNEL / "funnel.json"
     with stage.output(paths.EVALUATION) as out:
-        found = evaluate.run(generator, paths.DATASET, paths.SAMPLES, funnel, out, given)
+        found = evaluate.run(paths.NETWORK, paths.DATASET, paths.SAMPLES, funnel, out, given)
         figures.save_sweep(pd.read_csv(out / "psi_sweep.csv"), given.psi, out / "psi_sweep_plot.png")
         figures.save_sizes(pd.read_csv(out / "fid_by_size.csv"), out / "fid_by_size_plot.png")
     files.write_json(paths.METRICS, found)

@@ -1,4 +1,4 @@
-"""Stage sample: pictures of the trained generator."""
+"""Stage sample: pictures of the network that stage blend leaves."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ class Given:
 
 
 def main() -> None:
-    """models/*.safetensors -> results/samples."""
+    """models/network.safetensors -> results/samples."""
     given = params.load(Given).sample
     with stage.output(paths.SAMPLES) as out:
-        sample.run(sample.generator_of(paths.MODELS, given.snapshot), out, given)
+        sample.run(paths.NETWORK, out, given)
 
 
 if __name__ == "__main__":

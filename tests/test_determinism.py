@@ -39,7 +39,7 @@ class scandir:
 os.listdir, os.scandir = listdir, scandir
 """
 PICTURES = ["scrape@geralt", "crop", "resize", "filter", "dedupe", "funnel"]
-NETWORKS = ["train", "sample", "evaluate"]
+NETWORKS = ["train", "blend", "sample", "evaluate"]
 OUTS = ("data", "models", "results")
 
 

@@ -28,6 +28,7 @@ TINY = {
         "snapshot_epochs": 1,
         "init": "experiments/noise.init",
     },
+    "blend": {"base": "experiments/noise.init"},
     "sample": {"seeds": 4, "psi_steps": 3, "mix_rows": 2},
     "evaluate": {"images": 10, "neighbours": 2, "psis": [0.5, 1.0], "resamples": 20},
 }
@@ -66,7 +67,7 @@ TRAIN = Train(
     channels_last=True,
     tf32=False,
 )
-STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "sample", "evaluate", "report"]
+STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "blend", "sample", "evaluate", "report"]
 ALL = ["code", "scrape@geralt", *STAGES]
 
 

@@ -342,7 +342,7 @@ def verify() -> None:
     default="safetensors",
     show_default=True,
 )
-@click.option("--generator", type=Place(), help="what to export (default: models/generator.safetensors)")
+@click.option("--generator", type=Place(), help=f"what to export (default: {paths.NETWORK})")
 @click.option(
     "--out", type=Place(dir_okay=False), help="file to write (default: exports/<name of the generator>.<suffix>)"
 )
@@ -350,7 +350,7 @@ def export(kind: str, generator: Path | None, out: Path | None) -> None:
     """Write a generator for use elsewhere, with a card."""
     from semireal.pipeline import export
 
-    export.run(generator or paths.GENERATOR, out, kind, Path())
+    export.run(generator or paths.NETWORK, out, kind, Path())
 
 
 @command(
@@ -364,7 +364,7 @@ def export(kind: str, generator: Path | None, out: Path | None) -> None:
 @click.option("--mix-seed", type=int, help="another seed, which the fine layers come from")
 @click.option("--mix-from", type=int, help="the resolution from which on they do")
 @click.option("--recipe", type=Place(), help="instead of all these: what lies beside a picture")
-@click.option("--network", type=Place(), help=f"what draws (default: {paths.GENERATOR})")
+@click.option("--network", type=Place(), help=f"what draws (default: {paths.NETWORK})")
 @click.option("--out", type=Place(dir_okay=False), required=True, help="the PNG to write")
 def sample(recipe: Path | None, network: Path | None, out: Path, **given: Any) -> None:
     """Draw a picture of a seed, or one from its recipe again.
@@ -375,7 +375,7 @@ def sample(recipe: Path | None, network: Path | None, out: Path, **given: Any) -
     from semireal.training import recipe as recipes
 
     given = {name: value for name, value in given.items() if value is not None}
-    network = network or paths.GENERATOR
+    network = network or paths.NETWORK
     if recipe is not None:
         if given:
             raise click.UsageError(f"--recipe says all of it: leave out --{min(given).replace('_', '-')}.")
@@ -402,7 +402,7 @@ def sample(recipe: Path | None, network: Path | None, out: Path, **given: Any) -
 @click.option("--psi", type=float, default=PSI, show_default=True, help="truncation")
 @click.option("--noise", type=click.Choice(["const", "none"]), default="const", show_default=True)
 @click.option("--scale", type=int, default=1, show_default=True, help="enlarge so many times")
-@click.option("--network", type=Place(), help=f"what draws (default: {paths.GENERATOR})")
+@click.option("--network", type=Place(), help=f"what draws (default: {paths.NETWORK})")
 @click.option("--out", type=Place(dir_okay=False), required=True, help="the .mp4 or .gif to write")
 def video(network: Path | None, out: Path, **given: Any) -> None:
     """Let one face turn into the next.
@@ -412,7 +412,7 @@ def video(network: Path | None, out: Path, **given: Any) -> None:
     from semireal import schema
     from semireal.training import video
 
-    video.run(schema.parse(video.Walk, given, ""), network or paths.GENERATOR, out)
+    video.run(schema.parse(video.Walk, given, ""), network or paths.NETWORK, out)
 
 
 @command("credits")
@@ -532,9 +532,9 @@ def blend(base: Path, child: Path, target: Path, first: int, amount: float, shee
     B is fine-tuned from A, or A from B. A gives the mapping and what is below the resolution --from, which is the
     layout; from there on, in the rendering, OUT is A + amount * (B - A). docs/dial.md says how to choose both.
     """
-    from semireal.training import blend
+    from semireal.training import dial
 
-    click.echo(blend.run(base, child, target, first, amount, sheet))
+    click.echo(dial.run(base, child, target, first, amount, sheet))
 
 
 @cli.command(epilog=_examples(("completion bash >> ~/.bashrc",)))

@@ -16,6 +16,7 @@ DATASET = Path("data/dataset")
 MODELS = Path("models")
 GENERATOR = MODELS / "generator.safetensors"
 BEST = MODELS / "best.safetensors"
+NETWORK = MODELS / "network.safetensors"  # what is sampled and measured
 
 FUNNEL = Path("results/funnel")
 TRAINING = Path("results/train")

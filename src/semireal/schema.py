@@ -52,6 +52,11 @@ def param(
     return field
 
 
+def name_of(field: "dataclasses.Field[Any]") -> str:
+    """The key that a field stands for: its name; `from_` is `from`, which Python keeps for itself."""
+    return field.name.removesuffix("_")
+
+
 def docs(kind: type) -> dict[str, str]:
     """What the fields of a dataclass mean: the text below each of them, on one line."""
     (declared,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
@@ -192,7 +197,7 @@ def parse(kind: type[T], given: Any, where: str) -> T:
     if not isinstance(given, dict):
         raise UserError(f"{where or 'params.yaml'}: found {_shown(given)}, need a section with keys")
     prefix = f"{where}." if where else ""
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields = {name_of(field): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = [key for key in given if key not in fields]
     if unknown:
         raise UserError(f"{prefix}{_shown(str(unknown[0]))[1:-1]}: unknown parameter; known here: {', '.join(fields)}")
@@ -202,10 +207,11 @@ def parse(kind: type[T], given: Any, where: str) -> T:
     hints = typing.get_type_hints(kind)
     values = {}
     for key, field in fields.items():
-        if dataclasses.is_dataclass(hints[key]):
-            values[key] = parse(hints[key], given[key], prefix + key)
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            values[field.name] = parse(hint, given[key], prefix + key)  # type: ignore[arg-type]
         else:
-            values[key] = _value(given[key], hints[key], field.metadata, prefix + key)
+            values[field.name] = _value(given[key], hint, field.metadata, prefix + key)
     return kind(**values)
 
 

@@ -101,6 +101,7 @@ def test_files_and_parameters_that_a_stage_reads_are_declared(
 ) -> None:
     declared = _declared(stage)
     given = {"${collection}": "demo/geralt", "${train.init}": "experiments/noise.init"}
+    given["${blend.base}"] = given["${train.init}"]
     given |= dict.fromkeys(("${item}", "${name}"), "geralt")
     paths = [
         *declared["deps"],

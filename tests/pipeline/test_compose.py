@@ -28,14 +28,16 @@ OWN = ["name=me", "collection=own/me", "drawn=[]"]
 AGAIN = {
     "drawn": [],  # goes with the collection
     "profile": [],  # says where the others come from
-    "name": ["filter", "dedupe", "funnel", "train", "sample", "evaluate", "report"],
+    "name": ["filter", "dedupe", "funnel", "train", "blend", "sample", "evaluate", "report"],
     "collection": STAGES,
-    "seed": ["train", "sample", "evaluate", "report"],
+    "seed": ["train", "blend", "sample", "evaluate", "report"],
     "crop": STAGES,
     "resize": STAGES,  # stage crop finishes the large heads
     "filter": STAGES[2:],
     "dedupe": STAGES[3:],
-    "train": ["train", "sample", "evaluate", "report"],
+    "train": ["train", "blend", "sample", "evaluate", "report"],
+    "blend": ["blend", "sample", "evaluate", "report"],
+    "sample.snapshot": ["blend", "sample", "evaluate", "report"],
     "sample": ["sample", "evaluate", "report"],
     "evaluate": ["evaluate", "report"],
     "report": ["report"],

@@ -188,7 +188,7 @@ def test_cheap_variants(repo: Path) -> None:
     """Another psi draws and measures again; more epochs go on from where the training ended."""
     for name, override, stages in [
         ("other-psi", "sample.psi=0.7", ["sample", "evaluate", "report"]),
-        ("longer", "train.epochs=2", ["train", "sample", "evaluate", "report"]),
+        ("longer", "train.epochs=2", ["train", "blend", "sample", "evaluate", "report"]),
     ]:
         text = shell(repo, "dvc", "exp", "run", "-n", name, "-S", "character=geralt", "-S", override)
         assert re.findall(r"Running stage '(.*)'", text) == ["code", *stages]  # code checks the parameters

@@ -15,7 +15,7 @@ import yaml
 from tiny import copy, environment, shell
 
 pytestmark = pytest.mark.slow
-NETWORK = {"train", "sample", "evaluate"}  # the stages that load one
+NETWORK = {"train", "blend", "sample", "evaluate"}  # the stages that load one
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_changed_code_is_neither_trained_nor_measured_from_what_was_kept(repo: P
     before = json.loads((repo / "results/metrics.json").read_text())
     edit(repo, "src/semireal/tensors.py", "/ 127.5 - 1", "/ 100 - 1")
     text = shell(repo, "dvc", "repro")
-    assert re.findall(r"Running stage '(.*)'", text) == ["code", "train", "sample", "evaluate", "report"]
+    assert re.findall(r"Running stage '(.*)'", text) == ["code", "train", "blend", "sample", "evaluate", "report"]
     assert "train: going on" not in text
     assert re.search(r"train: not as in the last run: .*\bcode\b.*; starting from the beginning", text)
     assert "from the cache" not in text

@@ -142,9 +142,9 @@ def test_what_only_a_discriminator_has_does_not_matter() -> None:
     check(SMALL, dataclasses.replace(SMALL, mbstd_group_size=2), 16, 0.5, "x and y")
 
 
-@pytest.mark.parametrize("first", [-4, 0, 2, 12, 64])
+@pytest.mark.parametrize("first", [-4, 1, 2, 12, 64])
 def test_other_resolutions_are_refused(first: int) -> None:
-    with pytest.raises(UserError, match=f"^--from: found {first}, need one of 4, 8, 16, 32$"):
+    with pytest.raises(UserError, match=f"^--from: found {first}, need one of 0, 4, 8, 16, 32$"):
         check(SMALL, SMALL, first, 0.5, "x and y")
 
 

@@ -38,7 +38,7 @@ from semireal.stylegan2 import (
 )
 from semireal.stylegan2.foreign import read_pickle
 from semireal.stylegan2.networks import build_discriminator, build_generator
-from semireal.training import blend
+from semireal.training import dial
 
 TINY = Config(img_resolution=16, z_dim=8, w_dim=6, mapping_layers=2, channel_base=64, channel_max=8)
 SMALLEST = Config(img_resolution=8, z_dim=3, w_dim=3, mapping_layers=1, channel_base=16, channel_max=2)
@@ -915,7 +915,7 @@ def test_a_pickle_is_blended_with_a_file_of_ours(write: Callable[..., Path], tmp
     source, child, target = write(snapshot(G, D, True)), tmp_path / "child.safetensors", tmp_path / "out.safetensors"
     tuned = {name: tensor + 0.5 * name.endswith("weight") for name, tensor in G.state_dict().items()}
     save_networks(child, TINY, tuned, None, {})
-    blend.run(source, child, target, 8, 0.5, None)
+    dial.run(source, child, target, 8, 0.5, None)
     for name, tensor in load_networks(target).generator.items():
         moves = name.endswith("weight") and name.startswith(("synthesis.b8", "synthesis.b16"))
         assert torch.allclose(tensor, G.state_dict()[name] + 0.25 * moves), name

@@ -50,14 +50,15 @@ from semireal.evaluation.names import AT_PSI, MAIN
 from semireal.faces import detect
 from semireal.images import Pixels
 from semireal.manifest import Row
-from semireal.metrics import dinov2, extractors, inception
+from semireal.metrics import dinov2, extractors, inception, layout
 from semireal.metrics.distances import Features
 from semireal.metrics.extractors import Extractor
 from semireal.metrics.intervals import Mask
+from semireal.params.blend import Blend
 from semireal.params.evaluate import Evaluate
 from semireal.schema import param
 from semireal.stylegan2 import Generator, load_generator
-from semireal.training import dataset, sample
+from semireal.training import dataset, sample, start
 from semireal.training.sample import device, draw
 from semireal.vision import copies
 from semireal.vision.copies import Match
@@ -70,8 +71,9 @@ DIGITS = 7  # significant ones in the files
 HEADLINE = (
     *("fid", "kid", "inception_score", "precision", "recall", "blend", "fd_dinov2", "kd_dinov2", "copies"),
     *(f"{kind}_whole" for kind in ("frechet", "distance", "precision", "recall", "blend", "diversity")),
-    *("distance_layout", "distance_eyes", "distance_colour"),
+    *("distance_layout", "distance_eyes", "distance_colour", "layout_kept"),
 )
+SEEDS_OF_BASE = 128  # at most, of which the layout is compared with that of the base
 LOOKED_AT = 1000  # generated images, at most, that are compared with all training images
 
 
@@ -82,6 +84,7 @@ class Given:
     name: str
     seed: int
     evaluate: Evaluate
+    blend: Blend
     photo_ratio: float | None = param(key="train.photo_ratio")
     resolution: int = param(key="train.resolution")
     mirror: bool = param(key="train.mirror")
@@ -117,8 +120,10 @@ def run(generator: Path, data: Path, samples: Path, funnel: Path, out: Path, giv
     table += write_nearest(out, matches, pictures, G, given)
     write_sweep(out, sets, G, given)
     table += write_sizes(out, sets, given)
+    kept, unlike = layout_of(G, given)
+    table += kept
     rate, problem = face_rate(samples)
-    warnings = problem + warnings_of(table, sets)
+    warnings = problem + unlike + warnings_of(table, sets)
     write_table(out, table, pictures, asked, given, warnings)
     for warning in warnings:
         stage.say(f"evaluate: {warning}")
@@ -229,6 +234,25 @@ def results_of(sets: Sequence[FeatureSets], given: Given) -> list[Result]:
     return table
 
 
+def layout_of(G: Generator, given: Given) -> tuple[list[Result], list[str]]:
+    """How much of the layout of the base is kept, at each psi; nothing, and perhaps why, where there is no such base.
+
+    The trained network, too, is compared, so that a blend can be read beside it.
+    """
+    path = start.existing(given.blend.base, Path(), "blend.base")
+    if start.is_noise(path, "blend.base"):
+        return [], []
+    base = load_generator(path).to(device())
+    if base.config.z_dim != G.config.z_dim:
+        sizes = f"{base.config.z_dim} and {G.config.z_dim}"
+        return [], [f"no layout_kept: seeds of {given.blend.base} and of the network do not compare (z_dim {sizes})"]
+    seeds, found = range(min(SEEDS_OF_BASE, given.evaluate.images)), []
+    for psi in psis_of(given)[0]:
+        a, b = (layout.edges(draw(network, seeds, psi)) for network in (base, G))
+        found += measures.layout_kept(psi, a, b, settings_of(given))
+    return found, []
+
+
 def settings_of(given: Given) -> Settings:
     """How the metrics are computed."""
     return Settings(given.evaluate.neighbours, given.evaluate.resamples, given.seed)
@@ -330,6 +354,7 @@ def write_table(
         "training_set": "dataset: the mixture of train.photo_ratio; photo, portrait: all images of the domain",
         "training_images": extractors.digest(pictures.training)[:16],
         "snapshot": given.snapshot,
+        "blend": blend_of(given.blend),
         "seed": given.seed,
         "bootstrap_rounds": given.evaluate.resamples,
     }
@@ -349,6 +374,14 @@ def write_table(
         "measures": rows,
     }
     files.write_json(out / "evaluation.json", content)
+
+
+def blend_of(given: Blend) -> str:
+    """What of the network is blended, in words."""
+    if given.is_trained:
+        return "none: as trained"
+    part = f"from {given.from_} x {given.from_} on" if given.from_ else "all of it, the mapping too,"
+    return f"{part} {given.amount:g} of the way from {given.base} to the trained network"
 
 
 def write_sweep(out: Path, sets: Sequence[FeatureSets], G: Generator, given: Given) -> None:

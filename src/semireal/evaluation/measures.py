@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semireal.metrics import distances, domains, inception, intervals
+from semireal.metrics import distances, domains, inception, intervals, layout
 from semireal.metrics.distances import Features
 from semireal.metrics.estimates import Estimate
 from semireal.metrics.extractors import Space
@@ -20,6 +20,7 @@ from semireal.vision import copies
 
 DOMAINS = ("photo", "portrait")
 SHOWN = "dataset, also mirrored"
+BASE = "base"
 FEW = 5000  # images; below this KID comes first
 FID_LEAST = 2048  # images; with fewer the covariance of the 2048 features of FID has not even full rank
 LEAST_DOMAIN = domains.LEAST  # images of a domain that distances to it need
@@ -40,7 +41,8 @@ class Result:
 
     measure: name of the metric. low, high: 95 % interval made by `interval`; spread: standard deviation over `settings`
     (subsets, splits). against: dataset (the training mixture), photo or portrait (all images of the domain), training
-    images (nearest of them), real halves (no generated images at all), or empty.
+    images (nearest of them), real halves (no generated images at all), base (what it draws of the same seeds), or
+    empty.
     """
 
     measure: str
@@ -405,6 +407,24 @@ def copying(psi: float | None, scores: Features, held_out: Features) -> Result:
         else "",
         **_share(share, len(scores), "seeds" if psi is not None else "images"),
     )
+
+
+def layout_kept(psi: float, base: Features, generated: Features, settings: Settings) -> list[Result]:
+    """How much of the layout of the base is kept, from `layout.edges` of the same seeds of both; none at psi = 0."""
+    found = layout.kept(base, generated, settings.rounds, settings.rng())
+    if found is None:
+        return []
+    return [
+        Result(
+            "layout_kept",
+            **_estimate(found, f"bootstrap of seeds, {settings.rounds} rounds"),
+            features=layout.TITLE,
+            against=BASE,
+            psi=psi,
+            generated_images=len(generated),
+            settings="1: as the base draws the same seeds, 0: no nearer to that than to other seeds",
+        )
+    ]
 
 
 # --- helpers -------------------------------------------------------------------------------------------------------

@@ -97,11 +97,11 @@ class Pairs:
 
     def among_real(self, w: Features) -> Features:
         """Mean over pairs of different real images."""
-        return _within(self.real, w)
+        return within(self.real, w)
 
     def among_generated(self, v: Features) -> Features:
         """Mean over pairs of different generated images."""
-        return _within(self.generated, v)
+        return within(self.generated, v)
 
     def kernel(self, w: Features, v: Features) -> Features:
         """Kernel distance, as distances.kernel, of weighted sets."""
@@ -113,7 +113,8 @@ def tables(real: Features, generated: Features) -> Pairs:
     return Pairs(distances.among(real), distances.among(generated), distances.between(real, generated))
 
 
-def _within(table: Features, w: Features) -> Features:
+def within(table: Features, w: Features) -> Features:
+    """Mean over pairs of different images of a number for each pair [N, N], under weights [B, N]; [B]."""
     squares = w**2
     pairs = w.sum(axis=1) ** 2 - squares.sum(axis=1)
     return np.asarray((((w @ table) * w).sum(axis=1) - squares @ np.diagonal(table)) / pairs)

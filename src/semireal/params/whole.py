@@ -8,6 +8,7 @@ from typing import Any
 from semireal import schema
 from semireal.errors import UserError
 from semireal.params import FILE
+from semireal.params.blend import LOWEST, Blend
 from semireal.params.crop import Crop
 from semireal.params.dedupe import Dedupe
 from semireal.params.evaluate import Evaluate
@@ -45,6 +46,8 @@ class Params:
     """stage dedupe"""
     train: Train = param()
     """stage train"""
+    blend: Blend = param()
+    """stage blend"""
     sample: Sample = param()
     """stage sample"""
     evaluate: Evaluate = param()
@@ -61,6 +64,9 @@ class Params:
         if self.train.resolution > self.resize.size:
             need = f"at most resize.size = {self.resize.size}"
             raise UserError(f"train.resolution: found {self.train.resolution}, need {need}")
+        if self.blend.from_ > self.train.resolution:
+            need = f"0 or a power of two from {LOWEST} to train.resolution = {self.train.resolution}"
+            raise UserError(f"blend.from: found {self.blend.from_}, need {need}")
         need_drawn = (self.collection.removeprefix(DRAWN),) if self.collection.startswith(DRAWN) else ()
         if self.drawn != need_drawn:
             raise UserError(

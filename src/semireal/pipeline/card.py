@@ -16,10 +16,12 @@ from semireal.errors import UserError
 from semireal.pipeline import markdown
 from semireal.stylegan2 import Config
 from semireal.training import start
+from semireal.training.blend import Recipe, recipe_of
 
 LOCK = Path("dvc.lock")
 # as dvc.lock writes them
 DATASET, RAW, METRICS = str(paths.DATASET), f"{paths.RAW}/", str(paths.METRICS)
+NETWORK = str(paths.NETWORK)
 SNAPSHOTS = {str(paths.GENERATOR): "last", str(paths.BEST): "best"}
 
 USE = {
@@ -57,13 +59,15 @@ LIMITS = """\
 class Origin:
     """What dvc.lock and the files it names tell about a generator.
 
-    snapshot: `last` or `best`; start: the network that the training started from, empty for a random one; data: path:
-    hash of the dataset, the raw collection and that network; parameters: by stage; metrics: None where this snapshot
-    was not measured; images: the kept rows of the dataset's manifest.
+    snapshot: `last` or `best`; start: the network that the training started from, empty for a random one; base: the
+    network that it was blended with by stage blend, empty where it was not; data: path: hash of the dataset, the raw
+    collection and these networks; parameters: by stage; metrics: None where it was not measured; images: the kept rows
+    of the dataset's manifest.
     """
 
     snapshot: str
     start: str
+    base: str
     data: dict[str, str]
     parameters: dict[str, dict[str, Any]]
     metrics: dict[str, Any] | None
@@ -81,7 +85,12 @@ def origin_of(generator: Path, root: Path) -> Origin | None:
     own = _md5(generator.read_bytes())
     made = _hashes(stages, "train", "outs")
     known = [path for path in SNAPSHOTS if made.get(path) == own]
-    if not known:
+    blended = not known and _hashes(stages, "blend", "outs").get(NETWORK) == own
+    if blended:
+        snapshot, base = (stages["blend"]["params"]["params.yaml"][key] for key in ("sample.snapshot", "blend"))
+        known = [path for path, name in SNAPSHOTS.items() if name == snapshot]
+    # of another training than the last one there is nothing in dvc.lock
+    if not known or (blended and _hashes(stages, "blend", "deps").get(known[0]) != made.get(known[0])):
         return None
     # the one of the same name, where both snapshots are one
     path = next((one for one in known if Path(one).name == generator.name), known[0])
@@ -92,14 +101,15 @@ def origin_of(generator: Path, root: Path) -> Origin | None:
     parameters = {name: _flat_params(one) for name, one in stages.items() if name != code.STAGE}
     init = parameters["train"]["train.init"]
     begun = {} if _is_noise(root / init, trained_on[init]) else {init: trained_on[init]}
+    mixed = {base["base"]: _hashes(stages, "blend", "deps")[base["base"]]} if blended else {}
     metrics = None
-    measured = _hashes(stages, "evaluate", "deps").get(path)
-    if measured == own and parameters["evaluate"].get("sample.snapshot") == SNAPSHOTS[path]:
+    if _hashes(stages, "evaluate", "deps").get(NETWORK) == own:
         metrics = json.loads(_locked(root, METRICS, None))
     return Origin(
         SNAPSHOTS[path],
         "".join(begun),
-        {DATASET: trained_on[DATASET]} | raw | begun,
+        "".join(mixed),
+        {DATASET: trained_on[DATASET]} | raw | begun | mixed,
         parameters,
         metrics,
         images[images["status"] == manifest.KEPT].fillna(""),
@@ -154,7 +164,7 @@ def _locked(root: Path, path: str, folder_md5: str | None) -> bytes:
 
 def card_of(generator: Path, config: Config, file: str, kind: str, root: Path) -> str:
     """The model card as Markdown: use, data with its hash and licences, metrics, parameters, limits."""
-    origin = origin_of(generator, root)
+    origin, recipe = origin_of(generator, root), recipe_of(generator)
     name = origin.parameters["filter"]["name"] if origin else "unknown origin"
     side = config.img_resolution
     use = USE[kind].format(file=json.dumps(file, ensure_ascii=False), z_dim=config.z_dim, side=side)
@@ -165,6 +175,8 @@ def card_of(generator: Path, config: Config, file: str, kind: str, root: Path) -
         "equal z, equal picture.\n",
         f"```python\n{use}\n```\n",
     ]
+    if recipe is not None:
+        parts.append(_blend(recipe, origin))
     if origin is None:
         parts.append(
             "## Data\n\nNot known: the `dvc.lock` of the repository has no such generator. Ask whoever made it what it "
@@ -178,6 +190,27 @@ def card_of(generator: Path, config: Config, file: str, kind: str, root: Path) -
     network = {key: value for key, value in dataclasses.asdict(config).items() if key != "mbstd_group_size"}
     parts.append(f"## Network\n\n{markdown.table(['', ''], [[key, _text(value)] for key, value in network.items()])}")
     return "\n".join(parts)
+
+
+def _blend(recipe: Recipe, origin: Origin | None) -> str:
+    """What the network was blended of, by its own file; and whose data it is made of, where stage blend made it."""
+    rows = [
+        ["base", f"`{markdown.text(recipe.base)}` (SHA-256)"],
+        ["trained on from it", f"`{markdown.text(recipe.child)}` (SHA-256)"],
+        ["from", f"{recipe.from_}"],
+        ["amount", f"{recipe.amount:g}"],
+    ]
+    part = f"from {recipe.from_} x {recipe.from_} on" if recipe.from_ else "all of it, the mapping too,"
+    whose = "The licences of both hold for it."
+    if origin is not None and origin.base:
+        whose = (
+            f"The base is {markdown.code(origin.base)}, the other one the {origin.snapshot} snapshot below. "
+            "It is made of the data of both, and both licences hold for it."
+        )
+    return (
+        f"## Blend\n\nThis network was not trained: it lies between two, {part} {recipe.amount:g} of the way from the "
+        f"base to the other. {whose}\n\n{markdown.table(['', ''], rows)}"
+    )
 
 
 def _data(origin: Origin) -> str:
@@ -204,7 +237,8 @@ def _data(origin: Origin) -> str:
 
 def _metrics(origin: Origin) -> str:
     if origin.metrics is None:
-        return f"## Metrics\n\nNot measured: the stage evaluate did not run on this snapshot ({origin.snapshot}).\n"
+        which = f"{origin.snapshot} snapshot"
+        return f"## Metrics\n\nNot measured: the stage evaluate did not run on this network ({which}).\n"
     rows = [[markdown.text(key), _text(value)] for key, value in sorted(origin.metrics.items())]
     return f"## Metrics\n\n{markdown.table(['metric', 'value'], rows)}"
 

@@ -23,7 +23,7 @@ from semireal.pipeline.compose import (
     told,
 )
 from semireal.schema import load_yaml
-from semireal.training import start
+from semireal.training import blend, start
 
 
 def before_run(root: Path) -> list[str]:
@@ -47,6 +47,11 @@ def before_run(root: Path) -> list[str]:
         raise UserError(why)
     if not (root / f"{init}.dvc").is_file():  # then it may still be to come out of the cache of DVC
         start.existing(init, root)
+    if not (root / f"{given.blend.base}.dvc").is_file():
+        if given.blend.is_trained:
+            start.existing(given.blend.base, root, "blend.base")
+        else:
+            blend.base_of(given.blend, root)
     for detector in (given.crop.detector_photo, given.crop.detector_portrait):
         detect.check(detector)
     devices.check(machine.load(), given.train.batch, given.train.group)

@@ -17,10 +17,11 @@ from semireal.report.tables import number
 MEASURES = (
     *("kid", "fid", "inception_score", "precision", "recall", "blend", "kd_dinov2", "fd_dinov2"),
     *(f"distance_{kind}" for kind in ("whole", "layout", "eyes", "colour")),
-    *("precision_whole", "recall_whole", "blend_whole", "copies"),
+    *("precision_whole", "recall_whole", "blend_whole", "layout_kept", "copies"),
 )
 COLUMNS = (
-    *("Experiment", "State", "name", "train.epochs", "train.photo_ratio", "sample.psi", "yield", "face_rate"),
+    *("Experiment", "State", "name", "train.epochs", "train.photo_ratio", "blend.from", "blend.amount", "sample.psi"),
+    *("yield", "face_rate"),
     *(f"{name}({AT_PSI})?" for name in MEASURES),
 )
 

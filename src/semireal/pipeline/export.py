@@ -21,7 +21,8 @@ from semireal import stage
 from semireal.errors import UserError
 from semireal.files import replacing, write_atomic
 from semireal.pipeline.card import card_of
-from semireal.stylegan2 import Config, Generator, load_generator, load_networks, save_networks
+from semireal.stylegan2 import Config, Generator, extra_of, load_generator, load_networks, save_networks
+from semireal.training.blend import RECIPE
 
 OPSET = 18  # what the exporter of PyTorch writes without converting
 IR_VERSION = 8  # the least that goes with it: onnxruntime 1.15 of 2023 reads the file
@@ -67,8 +68,9 @@ def run(generator: Path, out: Path | None, kind: str, root: Path) -> Path:
 
 
 def write_safetensors(generator: Path, G: Generator, out: Path) -> None:
-    """The averaged generator and its configuration, as `load_generator` reads them."""
-    save_networks(out, G.config, load_networks(generator).generator, None, {})
+    """The averaged generator and its configuration, as `load_generator` reads them, and what it was blended of."""
+    recipe = {name: told for name, told in extra_of(generator).items() if name == RECIPE}
+    save_networks(out, G.config, load_networks(generator).generator, None, recipe)
 
 
 def write_onnx(_: Path, G: Generator, out: Path) -> None:

@@ -42,7 +42,7 @@ def table(root: Path) -> str:
         hints, meaning = typing.get_type_hints(kind), schema.docs(kind)
         rows = []
         for field in fields:
-            key = prefix + field.name
+            key = prefix + schema.name_of(field)
             shown = [text(values[profile][key]) for profile in profiles]
             allowed = schema.may_be(hints[field.name], field.metadata)
             rows.append([f"`{key}`", meaning[field.name], allowed, *shown, again(stages, key)])

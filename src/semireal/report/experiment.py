@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from semireal import params, paths, schema
 from semireal.errors import UserError
+from semireal.params.blend import Blend
 from semireal.params.report import Report
 from semireal.schema import param
 
@@ -69,6 +70,7 @@ class Given:
     collection: str
     seed: int
     report: Report
+    blend: Blend
     epochs: int = param(key="train.epochs")
     resolution: int = param(key="train.resolution")
     psi: float = param(key="sample.psi")

@@ -21,6 +21,7 @@ NAMES = {
     "coverage": ("Coverage", "variety; share of training images with a sample nearby"),
     "diversity": ("Diversity", "1: as varied as the training images"),
     "blend": ("Blend", "0: as the portraits, 1: as the photos"),
+    "layout_kept": ("Layout kept", "1: a seed is laid out as by the base, 0: no more like that than other seeds"),
     "fd_dinov2": ("FD (DINOv2)", "less is better"),
     "kd_dinov2": ("KD (DINOv2)", "less is better"),
     "copies": ("Copies", "share of samples that are a training image, mirrored, turned, cut or mixed"),
@@ -32,8 +33,8 @@ NAMES = {
 FEATURES = {"whole": "the whole", "layout": "the layout", "eyes": "the eyes", "colour": "colour", "dinov2": "DINOv2"}
 OFFLINE = "_whole"
 CARDS = (
-    *("kid", "distance_eyes", "distance_layout", "fid", "inception_score", "precision", "recall", "blend", "copies"),
-    *("yield", "face_rate"),
+    *("kid", "distance_eyes", "distance_layout", "fid", "inception_score", "precision", "recall", "blend"),
+    *("layout_kept", "copies", "yield", "face_rate"),
 )
 PAIRS = 10  # as in closest_pairs.png
 STAND_INS = {"kid": "distance", "fid": "frechet"}
@@ -42,6 +43,7 @@ AGAINST = {
     "photo": "against the photos",
     "portrait": "against the portraits",
     "dataset, also mirrored": "against the training images and their mirror images",
+    "base": "against the base, seed by seed",
     "real halves": "of two halves of the training images",
     "a perfect generator": "of a perfect generator of as many images",
 }

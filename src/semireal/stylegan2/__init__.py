@@ -1,7 +1,7 @@
 """StyleGAN2 in plain PyTorch: networks, losses, augmentation, checkpoints and the training loop."""
 
 from semireal.stylegan2.checkpoint import Networks, save_networks
-from semireal.stylegan2.load import load_discriminator, load_generator, load_networks
+from semireal.stylegan2.load import extra_of, load_discriminator, load_generator, load_networks
 from semireal.stylegan2.networks import Config, Discriminator, Generator
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Discriminator",
     "Generator",
     "Networks",
+    "extra_of",
     "load_discriminator",
     "load_generator",
     "load_networks",

@@ -9,7 +9,7 @@ photographed faces are painted more and more; in the other order, the shapes of 
 The mapping and its w_avg are A's, as in the code of Pinkney and Adler. So below `first` every amount computes the very
 same features of a seed, and truncation has the same centre: a face keeps its layout while its surface changes. (The
 mapping learns at a hundredth of the rate of the rest, so that of a child is near.) With first 4 and amount 1 it is the
-synthesis of B for the styles of A, and not all of B.
+synthesis of B for the styles of A, and not all of B. With first 0 the mapping moves, too, so that amount 1 is B.
 
 Between two networks there are faces because one was fine-tuned from the other, or both from a third.
 """
@@ -27,23 +27,24 @@ OF_DISCRIMINATOR = "mbstd_group_size"  # the one number of a Config that no gene
 ROUNDED = 0.01  # noise maps, which are standard normal, differ by less where one went through float16
 
 
-def check(base: Config, child: Config, first: int, amount: float, origin: str) -> None:
-    """Raise a UserError, which names the parameter, or begins with origin where the generators are of two shapes."""
+def check(base: Config, child: Config, first: int, amount: float, origin: str, prefix: str = "--") -> None:
+    """Raise a UserError, which names the number after prefix, or begins with origin where there are two shapes."""
     a, b = dataclasses.asdict(base), dataclasses.asdict(child)
     other = [f"{name} {a[name]} and {b[name]}" for name in a if name != OF_DISCRIMINATOR and a[name] != b[name]]
     if other:
         raise UserError(f"{origin}: found {', '.join(other)}. Name a network and its child of the same shape")
-    if first not in base.block_resolutions():
-        raise UserError(f"--from: found {first}, need one of {', '.join(map(str, base.block_resolutions()))}")
+    resolutions = [0, *base.block_resolutions()]
+    if first not in resolutions:
+        raise UserError(f"{prefix}from: found {first}, need one of {', '.join(map(str, resolutions))}")
     if not 0 <= amount <= 1:
-        raise UserError(f"--amount: found {amount}, need a number from 0 to 1")
+        raise UserError(f"{prefix}amount: found {amount}, need a number from 0 to 1")
 
 
 def blended(base: Mapping[str, Tensor], child: Mapping[str, Tensor], first: int, amount: float) -> dict[str, Tensor]:
     """State dict of the generator between two of one shape, on the CPU in float32; see the module and `check`.
 
-    first: the lowest resolution that moves, 4 to that of the image; amount: how far, from 0 (base) to 1 (child), both
-    ends exact.
+    first: the lowest resolution that moves, 4 to that of the image, or 0 for the mapping as well; amount: how far, from
+    0 (base) to 1 (child), both ends exact.
     """
     return {
         name: _between(tensor, child[name], amount) if _resolution(name) >= first else tensor

@@ -130,6 +130,13 @@ def load_networks(path: Path) -> Networks:
     return Networks(info.config, _under("G_ema", tensors), _under("D", tensors) or None)
 
 
+def extra_of(path: Path) -> dict[str, Any]:
+    """What `save_networks` wrote beside the networks; nothing of a training state. UserError where it is damaged."""
+    with _opened(path) as file:
+        info = _info(path, file, NETWORKS, STATE)[1]
+    return info.extra if isinstance(info, _Networks) else {}
+
+
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
     """Load a state dict into module; a UserError lists missing, unexpected and misshapen tensors."""
     check_shapes(_shapes(module.state_dict()), _shapes(tensors), origin)

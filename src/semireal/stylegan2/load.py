@@ -2,7 +2,7 @@
 
 import pickle
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -22,6 +22,12 @@ def load_networks(path: str | Path) -> Networks:
     """Read weights and configuration; nothing that a pickle carries is run. UserError where the file is unfit."""
     path = Path(path)
     return read_pickle(path) if kind_of(path) == PICKLE else checkpoint.load_networks(path)
+
+
+def extra_of(path: str | Path) -> dict[str, Any]:
+    """What a file of ours says beside its networks; nothing of others. UserError where it is unfit."""
+    path = Path(path)
+    return {} if kind_of(path) == PICKLE else checkpoint.extra_of(path)
 
 
 def kind_of(path: Path) -> str:

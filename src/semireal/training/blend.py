@@ -1,60 +1,108 @@
-"""`semireal blend A B OUT`: a generator between two as a file, and a picture of what lies between them."""
+"""blend: the network that is sampled and measured, between the base of a training and what was trained."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from tqdm import tqdm
-
-from semireal import images, stage
+from semireal import schema, stage
 from semireal.errors import UserError
-from semireal.files import sha256_of
-from semireal.images import Pixels
-from semireal.stylegan2 import Generator, Networks, load_networks, save_networks
+from semireal.files import sha256_of, write_atomic
+from semireal.params.blend import Blend
+from semireal.schema import param
+from semireal.stylegan2 import Networks, extra_of, load_networks, save_networks
 from semireal.stylegan2.between import are_kin, blended, check
-from semireal.stylegan2.convert import check_target
-from semireal.training import sample
+from semireal.training import start
 
-AMOUNTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # the columns of a sheet
-SEEDS = range(8)  # its rows
-PSI = 0.7  # where faces are clean and still differ
+RECIPE = "blend"  # the name of a Recipe in a file
 
 
-def run(base: Path, child: Path, target: Path, first: int, amount: float, sheet: Path | None) -> str:
-    """Write the blend (see stylegan2.between) of two files of networks to target, and a sheet; gives a line about it.
+@dataclass(frozen=True)
+class Given:
+    """What the stage takes of params.yaml."""
 
-    target: has the generator alone, and beside it the recipe: SHA-256 of both files, `from` and `amount`. The same
-    content and numbers give the same bytes. sheet: PNG of `draw_sheet`, or None. Existing files are replaced; nothing
-    is written before all is known to fit. UserError where a file or a number is unfit; strangers are only noted.
+    blend: Blend
+    snapshot: str = param(key="sample.snapshot")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a file says about the blend that it is: SHA-256 of both files as hex digits, and the two numbers."""
+
+    base: str = param()
+    child: str = param()
+    from_: int = param(low=0)
+    amount: float = param(low=0, high=1)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The two ends of the dial that fit each other: their files, and what is in them."""
+
+    base: Path
+    child: Path
+    a: Networks
+    b: Networks
+
+
+def make(models: Path, target: Path, given: Given) -> None:
+    """Write the network that is sampled and measured to target: a blend as of `save`, or the trained file as it is.
+
+    models: the folder of stage train. All that follows takes target, so that what is drawn is chosen here alone. It is
+    a copy and no link, since what is at the name of a model may itself be a link to the cache of DVC, which keeps equal
+    files once. UserError where a file is unfit, or there is no base to blend with.
     """
-    outputs = {target: ".safetensors"} | ({sheet: ".png"} if sheet else {})
-    for output, suffix in outputs.items():
-        check_target(output, suffix)
-        if output.resolve() in (base.resolve(), child.resolve()):
-            raise UserError(f"{output}: is one of the networks to blend. Name another output")
+    trained, dial = trained_of(models, given.snapshot), given.blend
+    if dial.is_trained:
+        load_networks(trained)  # or a damaged file would go on
+        write_atomic(target, trained.read_bytes())
+    else:
+        ends = ends_of(base_of(dial, Path()), trained, dial.from_, dial.amount, "blend.")
+        save(target, ends, dial.from_, dial.amount)
+
+
+def trained_of(models: Path, snapshot: str) -> Path:
+    """The file of the `last` or the `best` generator of a training."""
+    return models / {"last": "generator.safetensors", "best": "best.safetensors"}[snapshot]
+
+
+def base_of(given: Blend, root: Path) -> Path:
+    """The file to blend with; UserError where it is missing, or only stands for random networks.
+
+    root: of the repository.
+    """
+    path = start.existing(given.base, root, "blend.base")
+    if start.is_noise(path, "blend.base"):
+        raise UserError(
+            f"blend.base: {given.base} stands for random networks, and between those and the trained one there are no "
+            "faces. Name the network that the training came from, or leave blend.from at 0 and blend.amount at 1"
+        )
+    return path
+
+
+def ends_of(base: Path, child: Path, first: int, amount: float, prefix: str) -> Ends:
+    """Read two networks; UserError where they, or the numbers, which messages call by prefix and name, do not fit."""
     a, b = load_networks(base), load_networks(child)
-    check(a.config, b.config, first, amount, f"{base} and {child}")
+    check(a.config, b.config, first, amount, f"{base} and {child}", prefix)
     if not are_kin(a.generator, b.generator):
         stage.say(
             f"note: {base} and {child} have no common ancestor (their noise maps differ): expect no faces between them"
         )
-    recipe = {"base": sha256_of(base), "child": sha256_of(child), "from": first, "amount": float(amount)}
-    tensors = blended(a.generator, b.generator, first, amount)
-    if sheet:
-        images.save_png(sheet, draw_sheet(a, b, first))
-    save_networks(target, a.config, tensors, None, {"blend": recipe})
-    size = a.config.img_resolution
-    way = f"{base.name} below {first}x{first}, from there on {amount:g} of the way to {child.name}"
-    return f"{target}: {size}x{size} pixels, {way}"
+    return Ends(base, child, a, b)
 
 
-def draw_sheet(base: Networks, child: Networks, first: int) -> Pixels:
-    """The same seeds (rows) at amounts 0, 0.25, 0.5, 0.75 and 1 (columns); one HWC picture."""
-    with torch.device("meta"):  # no random initialisation
-        G = Generator(base.config)
-    columns = []
-    for amount in tqdm(AMOUNTS, desc="sheet", unit="amount", delay=2):
-        G.load_state_dict(blended(base.generator, child.generator, first, amount), assign=True)
-        columns.append(sample.draw(G.to(sample.device()), SEEDS, PSI))
-    by_row = np.stack(columns, axis=1)
-    return images.grid(by_row.reshape(-1, *by_row.shape[2:]), len(AMOUNTS))
+def save(target: Path, ends: Ends, first: int, amount: float) -> None:
+    """Write the blend (see stylegan2.between): the generator alone, and beside it its Recipe.
+
+    The same content and numbers give the same bytes.
+    """
+    hashes = {"base": sha256_of(ends.base), "child": sha256_of(ends.child)}
+    tensors = blended(ends.a.generator, ends.b.generator, first, amount)
+    save_networks(target, ends.a.config, tensors, None, {RECIPE: hashes | {"from": first, "amount": float(amount)}})
+
+
+def recipe_of(network: Path) -> Recipe | None:
+    """What the file of a network says that it was blended of; None where it was not, UserError where it is damaged."""
+    found = extra_of(network).get(RECIPE)
+    try:
+        return None if found is None else schema.parse(Recipe, found, RECIPE)
+    except UserError as error:
+        raise UserError(f"{network}: damaged: {error}. Make or fetch the file again") from None

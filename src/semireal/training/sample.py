@@ -30,11 +30,6 @@ def run(generator: Path, out: Path, params: Sample) -> None:
     write_json(out / "report.json", {"images": params.seeds, "psi": params.psi})
 
 
-def generator_of(models: Path, snapshot: str) -> Path:
-    """The file of the `last` or the `best` generator."""
-    return models / {"last": "generator.safetensors", "best": "best.safetensors"}[snapshot]
-
-
 def device() -> torch.device:
     """Where the networks run on this machine."""
     return torch.device(devices.kind(machine.load()))

@@ -17,7 +17,7 @@ from semireal.pipeline import export
 from semireal.stylegan2 import Config, load_generator, load_networks, save_networks
 from semireal.stylegan2.between import blended
 from semireal.stylegan2.networks import build_discriminator, build_generator
-from semireal.training import blend, sample
+from semireal.training import dial, sample
 
 CONFIG = Config(img_resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
 
@@ -65,47 +65,47 @@ def test_equal_content_gives_equal_bytes_and_the_recipe(base: Path, child: Path,
     one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes(base.read_bytes())
-    blend.run(base, child, one, 8, 1, None)
-    blend.run(moved, child, other, 8, 1.0, None)
+    dial.run(base, child, one, 8, 1, None)
+    dial.run(moved, child, other, 8, 1.0, None)
     assert one.read_bytes() == other.read_bytes()
     with safe_open(one, "pt") as file:
         extra = json.loads(file.metadata()["semireal"])["extra"]
     hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in (("base", base), ("child", child))}
     assert extra == {"blend": {**hashes, "from": 8, "amount": 1.0}}
-    blend.run(base, child, other, 8, 0.5, None)
+    dial.run(base, child, other, 8, 0.5, None)
     assert one.read_bytes() != other.read_bytes()
 
 
 def test_it_is_a_network_as_any_other(base: Path, child: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
-    blend.run(base, child, out, 8, 0.5, None)
+    dial.run(base, child, out, 8, 0.5, None)
     (tmp_path / "samples").mkdir()
     sample.run(out, tmp_path / "samples", Sample(snapshot="last", psi=0.5, seeds=2, psi_steps=2, mix_rows=1))
     assert (tmp_path / "samples/style_mix.png").exists()
     export.run(out, tmp_path / "exported.safetensors", "safetensors", tmp_path)
     z = torch.ones(1, CONFIG.z_dim)
     assert torch.equal(load_generator(tmp_path / "exported.safetensors")(z), load_generator(out)(z))
-    blend.run(out, child, tmp_path / "further.safetensors", 8, 0.5, None)
+    dial.run(out, child, tmp_path / "further.safetensors", 8, 0.5, None)
 
 
 def test_the_sheet_shows_seeds_by_amounts(base: Path, child: Path, tmp_path: Path) -> None:
-    blend.run(base, child, tmp_path / "out.safetensors", 8, 0.5, tmp_path / "sheet.png")
+    dial.run(base, child, tmp_path / "out.safetensors", 8, 0.5, tmp_path / "sheet.png")
     sheet = images.load_rgb(tmp_path / "sheet.png")
-    side, rows, columns = 16, len(blend.SEEDS), len(blend.AMOUNTS)
+    side, rows, columns = 16, len(dial.SEEDS), len(dial.AMOUNTS)
     assert sheet.shape == (rows * side, columns * side, 3)
     cells = sheet.reshape(rows, side, columns, side, 3).transpose(2, 0, 1, 3, 4)
-    assert np.array_equal(cells[0], sample.draw(load_generator(base), blend.SEEDS, blend.PSI))
-    assert np.array_equal(cells[2], sample.draw(load_generator(tmp_path / "out.safetensors"), blend.SEEDS, blend.PSI))
-    blend.run(base, child, tmp_path / "end.safetensors", 8, 1, None)
-    assert np.array_equal(cells[-1], sample.draw(load_generator(tmp_path / "end.safetensors"), blend.SEEDS, blend.PSI))
+    assert np.array_equal(cells[0], sample.draw(load_generator(base), dial.SEEDS, dial.PSI))
+    assert np.array_equal(cells[2], sample.draw(load_generator(tmp_path / "out.safetensors"), dial.SEEDS, dial.PSI))
+    dial.run(base, child, tmp_path / "end.safetensors", 8, 1, None)
+    assert np.array_equal(cells[-1], sample.draw(load_generator(tmp_path / "end.safetensors"), dial.SEEDS, dial.PSI))
     assert not np.array_equal(cells[0], cells[-1])
 
 
 def test_strangers_are_noted(base: Path, child: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    blend.run(base, child, tmp_path / "out.safetensors", 8, 0.5, None)
+    dial.run(base, child, tmp_path / "out.safetensors", 8, 0.5, None)
     assert capsys.readouterr().err == ""
     stranger = write(tmp_path / "stranger.safetensors", seed=1)
-    blend.run(base, stranger, tmp_path / "out.safetensors", 8, 0.5, None)
+    dial.run(base, stranger, tmp_path / "out.safetensors", 8, 0.5, None)
     note = capsys.readouterr().err
     assert note.startswith(f"note: {base} and {stranger} have no common ancestor")
     assert note.count("\n") == 1
@@ -119,7 +119,7 @@ def test_mistakes_are_one_line_and_write_nothing(base: Path, child: Path, tmp_pa
     link = tmp_path / "link.safetensors"
     cases: list[tuple[Path, Path, Path, int, float, Path, str]] = [
         (base, other, out, 8, 0.5, png, rf"^{base} and {other}: found w_dim 8 and 9\. Name"),
-        (base, child, out, 32, 0.5, png, "^--from: found 32, need one of 4, 8, 16$"),
+        (base, child, out, 32, 0.5, png, "^--from: found 32, need one of 0, 4, 8, 16$"),
         (base, child, out, 8, 2, png, "^--amount: found 2, need"),
         (base, child, out.with_suffix(".pkl"), 8, 0.5, png, r"out\.pkl: found the suffix '.pkl', need \.safetensors"),
         (base, child, out, 8, 0.5, png.with_suffix(".jpg"), r"sheet\.jpg: found the suffix '.jpg', need \.png"),
@@ -130,7 +130,7 @@ def test_mistakes_are_one_line_and_write_nothing(base: Path, child: Path, tmp_pa
     ]
     for a, b, target, first, amount, sheet, message in cases:
         with pytest.raises(UserError, match=message) as error:
-            blend.run(a, b, target, first, amount, sheet)
+            dial.run(a, b, target, first, amount, sheet)
         assert str(error.value).isprintable()
     link.unlink()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
