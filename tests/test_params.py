@@ -106,6 +106,11 @@ def test_full_profile_carries_the_settings_of_the_report(tmp_path: Path, charact
             "https://x.org/a.pkl",
             r"train\.init: found 'https://.*', need the path of a file; `semireal fetch",
         ),
+        ("blend.from", 12, r"blend\.from: found 12, need 0 or a power of two from 4 up"),
+        ("blend.from", 256, r"blend\.from: found 256, need 0 or a power of two from 4 to train\.resolution = 128"),
+        ("blend.from", None, r"blend\.from: found None, need a whole number from 0 to 1024"),
+        ("blend.from_", 4, r"blend\.from_: unknown parameter; known here: base, from, amount"),
+        ("blend.amount", 1.5, r"blend\.amount: found 1\.5, need a number from 0 to 1"),
         ("evaluate.images", 3, r"evaluate\.neighbours: found 3, need less than evaluate\.images = 3"),
         ("evaluate.psi_images", 3, r"evaluate\.neighbours: found 3, need less than evaluate\.psi_images = 3"),
         (

@@ -18,12 +18,14 @@ from semireal.evaluation import evaluate, measures
 from semireal.evaluation.evaluate import Given
 from semireal.metrics import distances, inception, intervals, offline
 from semireal.metrics.extractors import Space
+from semireal.params.blend import Blend
 from semireal.stylegan2 import Config, Generator, save_networks
 from semireal.stylegan2.networks import build_generator
 from semireal.training import sample
 from semireal.vision import copies, weights
 
 CPU = torch.device("cpu")
+BASE = "base.safetensors"
 SETTINGS = measures.Settings(neighbours=3, rounds=200, seed=0)
 
 
@@ -190,9 +192,10 @@ class Workspace:
     def __init__(self, root: Path, make_dataset: Callable[..., Path]) -> None:
         self.root, self.make = root, make_dataset
         config = Config(img_resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
-        self.generator = root / "models/generator.safetensors"
+        self.generator = root / "models/network.safetensors"
         self.generator.parent.mkdir()
         save_networks(self.generator, config, build_generator(config, 0).state_dict(), None, {})
+        save_networks(root / BASE, config, build_generator(config, 1).state_dict(), None, {})
         (root / "results/samples/images").mkdir(parents=True)
         images.save_png(root / "results/samples/images/seed00000.png", texture(0))
         (root / "results/funnel").mkdir()
@@ -202,7 +205,7 @@ class Workspace:
         """Those of the repository, tiny."""
         given = params.load(Given, ROOT / "params.yaml")
         small: dict[str, Any] = {"images": 24, "psi_images": 8, "psis": (0.5, 1.0), "resamples": 20} | evaluation
-        return replace(given, resolution=16, evaluate=replace(given.evaluate, **small))
+        return replace(given, resolution=16, evaluate=replace(given.evaluate, **small), blend=Blend(BASE, 0, 1))
 
     def run(self, data: Path, given: Given) -> tuple[dict[str, float], Path]:
         """Numbers and folder of an evaluation."""
@@ -230,7 +233,7 @@ def test_run_writes_what_it_promises(workspace: Workspace) -> None:
     found, out = workspace.run(workspace.make("set", mixed(26)), workspace.params())
     measured = {
         *("frechet_whole", "distance_whole", "precision_whole", "recall_whole", "blend_whole", "diversity_whole"),
-        *("distance_layout", "distance_colour", "copies"),
+        *("distance_layout", "distance_colour", "copies", "layout_kept"),
     }
     counted = {"face_rate", "yield", "real_images", "real_photos", "generated_images"}
     assert set(found) == measured | {f"{name}_at_psi" for name in measured} | counted
@@ -318,6 +321,51 @@ def test_training_images_among_the_generated_are_reported(
     assert np.array_equal(shown[:16, : 6 * 16], shown[16:, : 6 * 16])  # the mirror images, side by side with themselves
 
 
+def test_the_layout_is_compared_with_that_of_the_base_seed_by_seed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, given = workspace.make("set", mixed(26)), workspace.params()
+    strangers, out = workspace.run(data, given)
+    (workspace.root / BASE).write_bytes(workspace.generator.read_bytes())
+    own, _ = workspace.run(data, given)
+    for end in ("", "_at_psi"):
+        assert own[f"layout_kept{end}"] == 1
+        assert strangers[f"layout_kept{end}"] < 0.6
+        assert all(own[name] == value for name, value in strangers.items() if not name.startswith("layout_kept"))
+    rows = pd.read_csv(out / "measures.csv").query("measure == 'layout_kept'")
+    assert (set(rows["against"]), set(rows["psi"]), set(rows["generated_images"])) == ({"base"}, {0.5, 1}, {24})
+    assert ((rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"])).all()
+    # the fault: seeds of the one that are not those of the other
+    drawn = evaluate.draw
+    calls: list[Generator] = []
+
+    def moved(G: Generator, seeds: range, psi: float) -> images.Pixels:
+        calls.append(G)
+        return drawn(G, range(seeds.start + len(calls) % 2, seeds.stop + len(calls) % 2), psi)
+
+    monkeypatch.setattr(evaluate, "draw", moved)
+    G = evaluate.load_generator(workspace.generator)
+    (one, _), problems = evaluate.layout_of(G, given)
+    assert (abs(one.value) < 0.3, problems, len(calls)) == (True, [], 4)
+
+
+def test_a_base_that_cannot_be_compared_is_left_out(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    data, given = workspace.make("set", mixed(26)), workspace.params()
+    (workspace.root / BASE).write_text("from noise")
+    found, _ = workspace.run(data, given)
+    assert "layout_kept" not in found
+    assert "layout_kept" not in capsys.readouterr().err
+    config = Config(img_resolution=16, z_dim=9, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
+    save_networks(workspace.root / BASE, config, build_generator(config, 1).state_dict(), None, {})
+    found, out = workspace.run(data, given)
+    line = "no layout_kept: seeds of base.safetensors and of the network do not compare (z_dim 9 and 8)"
+    assert "layout_kept" not in found
+    assert line in json.loads((out / "evaluation.json").read_text())["warnings"]
+    (workspace.root / BASE).unlink()
+    with pytest.raises(UserError, match=r"^blend\.base: base\.safetensors not found"):
+        workspace.run(data, given)
+
+
 def test_domains_are_those_of_the_dataset_whatever_was_trained_on(workspace: Workspace) -> None:
     data = workspace.make("set", mixed(40))
     given = workspace.params()
@@ -381,6 +429,7 @@ def test_stage_writes_both_outs(workspace: Workspace) -> None:
     workspace.make("data/dataset", mixed(12))
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["train"]["resolution"] = 16
+    content["blend"]["base"] = BASE
     content["evaluate"] |= {"images": 8, "psi_images": 8, "psis": [0.5, 1], "resamples": 20, "neighbours": 2}
     (workspace.root / "params.yaml").write_text(yaml.safe_dump(content))
     runpy.run_path(str(ROOT / "stages/evaluate.py"), run_name="__main__")

@@ -221,6 +221,26 @@ def test_the_start_of_the_training_is_looked_for_before_anything_runs(root: Path
     check.before_run(root)
 
 
+def test_a_blend_with_nothing_is_refused_before_anything_runs(root: Path) -> None:
+    """The base is that of the training, unless it is named."""
+    write(root, "train.init=experiments/noise.init")
+    assert check.before_run(root)[0].startswith("train.init is experiments/noise.init")
+    change(root, "blend.amount", 0.5)
+    with pytest.raises(UserError, match=r"^blend\.base: experiments/noise\.init stands for random networks"):
+        check.before_run(root)
+    change(root, "blend.base", "start/x.pkl")
+    with pytest.raises(UserError, match=r"^blend\.base: start/x\.pkl not found"):
+        check.before_run(root)
+    (root / "start").mkdir()
+    (root / "start/x.pkl.dvc").touch()  # it will come out of the cache of DVC
+    check.before_run(root)
+    change(root, "blend.from", 256)
+    with pytest.raises(
+        UserError, match=r"^blend\.from: found 256, need 0 or a power of two from 4 to train\.res.* 128$"
+    ):
+        check.before_run(root)
+
+
 def test_the_machine_is_checked_before_anything_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEMIREAL_PROCESSES", "3")
     with pytest.raises(UserError, match=r"^SEMIREAL_PROCESSES .*: found 3, need at most 2: train\.batch = 8"):
@@ -332,6 +352,7 @@ def status(stages: dict[str, Any]) -> set[str]:
     [
         ("sample.psi", 0.9, {"sample", "evaluate", "report"}),
         ("train.photo_ratio", 0.4, {"train", "evaluate"}),
+        ("blend.amount", 0.4, {"blend", "evaluate", "report"}),
         ("train.epochs", 9, {"train", "report"}),
         ("crop.detector_portrait", "animeface", {"crop"}),
     ],

@@ -12,13 +12,17 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import yaml
 
 from conftest import ROOT
+from semireal import paths
 from semireal.errors import UserError
+from semireal.files import sha256_of
 from semireal.pipeline import export
 from semireal.stylegan2 import Config, Generator, load_generator, save_networks
 from semireal.stylegan2.networks import build_generator
-from tiny import STAGES, clone, shell
+from semireal.training import dial
+from tiny import STAGES, clone, copy, shell
 
 SMALL = Config(img_resolution=16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=16)
 CLAMPED = dataclasses.replace(SMALL, img_resolution=8, conv_clamp=0.5)
@@ -226,7 +230,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, version in enumerate(["v1.0.0", "v1.1.0"]):
         make(repo / "models/generator.safetensors", seed=seed)
         make(repo / "models/best.safetensors", seed=seed + 10)
-        targets = ["code", "scrape@geralt"] if seed == 0 else ["train", "sample", "evaluate", "report"]
+        (repo / "models/network.safetensors").write_bytes((repo / "models/generator.safetensors").read_bytes())
+        targets = ["code", "scrape@geralt"] if seed == 0 else ["train", "blend", "sample", "evaluate", "report"]
         stages = STAGES if seed == 0 else []
         shell(repo, "dvc", "commit", "--force", *targets, *stages)
         shell(repo, "git", "add", "-A")
@@ -284,7 +289,61 @@ def test_card_names_the_network_that_the_training_started_from(published: Path, 
 
 def test_card_of_the_other_snapshot_has_no_metrics(published: Path, tmp_path: Path) -> None:
     card = export.run(published / "models/best.safetensors", tmp_path / "b.safetensors", "safetensors", published)
-    assert "Not measured: the stage evaluate did not run on this snapshot (best)." in card.read_text()
+    assert "Not measured: the stage evaluate did not run on this network (best snapshot)." in card.read_text()
+
+
+@pytest.fixture
+def mixed(published: Path, tmp_path: Path) -> Path:
+    """The same repository after the stage has blended the trained network with a base."""
+    repo = copy(published, tmp_path / "mixed")
+    make(repo / "start.safetensors", seed=20)
+    params = yaml.safe_load((repo / "params.yaml").read_text())
+    params["blend"] = {"base": "start.safetensors", "from": 8, "amount": 0.25}
+    params["sample"]["snapshot"] = "best"
+    (repo / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    dial.run(repo / "start.safetensors", repo / "models/best.safetensors", repo / paths.NETWORK, 8, 0.25, None)
+    shell(repo, "dvc", "commit", "--force", "blend", "sample", "evaluate", "report")
+    return repo
+
+
+def test_card_of_a_blend_names_both_networks_and_whose_data(mixed: Path, tmp_path: Path) -> None:
+    network, out = mixed / paths.NETWORK, tmp_path / "blend.safetensors"
+    text = export.run(network, out, "safetensors", mixed).read_text()
+    base, child = (sha256_of(mixed / name) for name in ("start.safetensors", "models/best.safetensors"))
+    for line in [
+        f"| base | `{base}` (SHA-256) |",
+        f"| trained on from it | `{child}` (SHA-256) |",
+        "| from | 8 |",
+        "| amount | 0.25 |",
+        "This network was not trained: it lies between two, from 8 x 8 on 0.25 of the way from the base to the other. "
+        "The base is `start.safetensors`, the other one the best snapshot below. It is made of the data of both, and "
+        "both licences hold for it.",
+        "3 images of 2 named artists; `data/dataset/manifest.csv` names each with its page.",
+        "| distance_whole | 0.12346 |",
+        "| `blend.amount` | 0.25 |",
+    ]:
+        assert line in text.splitlines(), line
+    assert re.search(r"^\| start\.safetensors \| `\w{32}` \|$", text, re.MULTILINE)
+    assert "Not known" not in text
+    # the snapshot that it was made of was not measured
+    other = export.run(mixed / "models/best.safetensors", tmp_path / "b.safetensors", "safetensors", mixed).read_text()
+    assert "Not measured" in other
+    assert "## Blend" not in other
+    # elsewhere the file itself still says what it is, and nothing of whose data
+    elsewhere = export.run(out, tmp_path / "again.safetensors", "safetensors", tmp_path).read_text()
+    assert f"| base | `{base}` (SHA-256) |" in elsewhere
+    assert "The licences of both hold for it." in elsewhere
+    assert "Not known: the `dvc.lock` of the repository has no such generator" in elsewhere
+
+
+def test_card_of_a_blend_of_an_earlier_training_tells_no_data(mixed: Path, tmp_path: Path) -> None:
+    """The stage train ran again, and blend not yet: what dvc.lock knows of the data is about another network."""
+    make(mixed / "models/best.safetensors", seed=30)
+    shell(mixed, "dvc", "commit", "--force", "train")
+    text = export.run(mixed / paths.NETWORK, tmp_path / "b.safetensors", "safetensors", mixed).read_text()
+    assert "## Blend" in text
+    assert "Not known" in text
+    assert "named artists" not in text
 
 
 @pytest.mark.parametrize("file", ["data/dataset/manifest.csv", "results/metrics.json"])

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from semireal import manifest
+from semireal.stylegan2 import load_networks, save_networks
 from tiny import ALL, copy, experiment_of, merge, shell
 
 
@@ -175,6 +177,42 @@ def test_a_sweep_of_psi_draws_and_measures_again_and_each_row_differs(repo: Path
     assert re.search(r"\| diversity_whole_at_psi +\| \S+ +\| \S+ +\| \S+ \(\S+ to \S+\)", text)
     assert "distance_eyes_at_psi" in shell(repo, "python", "-m", "semireal", "compare")
     shell(repo, "dvc", "exp", "remove", *rows)
+
+
+@pytest.mark.slow
+def test_the_dial_trains_nothing_again(repo: Path) -> None:
+    trained, network = (repo / f"models/{name}.safetensors" for name in ("generator", "network"))
+    before = trained.read_bytes()
+    assert network.read_bytes() == before  # nothing is blended by default
+    run = ["dvc", "exp", "run", "-S", "character=geralt", "-S", "blend.from=8", "-S", "blend.amount=0.5"]
+    text = shell(repo, *run, ok=False)
+    assert re.findall(r"Running stage '(.*)'", text) == ["code"]
+    assert re.search(r"error: blend\.base: experiments/noise\.init stands for random networks, .*\n", text)
+    assert "Traceback" not in text
+    shell(repo, "git", "checkout", ".")
+
+    found = load_networks(trained)
+    rng = torch.Generator().manual_seed(0)
+    moved = {
+        name: tensor if "noise" in name else tensor + 0.1 * torch.randn(tensor.shape, generator=rng)
+        for name, tensor in found.generator.items()
+    }
+    (repo / "start").mkdir()
+    save_networks(repo / "start/base.safetensors", found.config, moved, None, {})
+    text = shell(repo, *run, "-S", "blend.base=start/base.safetensors", "-n", "half")
+    assert re.findall(r"Running stage '(.*)'", text) == ["code", "blend", "sample", "evaluate", "report"]
+    assert "no common ancestor" not in text
+    assert (trained.read_bytes() == before, network.read_bytes() == before) == (True, False)
+    row = experiments(repo)["half"]
+    assert (row["blend.from"], row["blend.amount"]) == ("8", "0.5")
+    assert 0 < float(row["layout_kept"]) < 1
+    table = shell(repo, "python", "-m", "semireal", "compare")
+    assert all(name in table for name in ("blend.from", "blend.amount", "layout_kept", "layout_kept_at_psi"))
+    assert "blended with start/base.safetensors (from 8, amount 0.5)" in (repo / "results/report.html").read_text()
+    shell(repo, "dvc", "exp", "remove", "half")
+    shell(repo, "git", "checkout", ".")
+    shell(repo, "dvc", "repro")
+    assert network.read_bytes() == before
 
 
 def experiments(repo: Path) -> dict[str, dict[str, str]]:

@@ -1,6 +1,6 @@
 """export: a generator as one file for use elsewhere, with a model card beside it.
 
-`semireal export --format onnx` writes exports/generator.onnx and exports/generator.onnx.md. ONNX and
+`semireal export --format onnx` writes exports/network.onnx and exports/network.onnx.md. ONNX and
 TorchScript files need neither this package nor its Python: they take latents z [N, z_dim], standard normal, and psi
 (a scalar), and give images [N, 3, H, W] in [-1, 1] with the constant noise.
 """
