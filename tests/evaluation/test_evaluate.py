@@ -324,46 +324,43 @@ def test_training_images_among_the_generated_are_reported(
 def test_the_layout_is_compared_with_that_of_the_base_seed_by_seed(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, given = workspace.make("set", mixed(26)), workspace.params()
-    strangers, out = workspace.run(data, given)
+    given, G = workspace.params(), evaluate.load_generator(workspace.generator)
+    strangers, _ = evaluate.layout_of(G, given)
+    assert [(one.measure, one.against, one.psi) for one in strangers] == [
+        ("layout_kept", "base", 1),
+        ("layout_kept", "base", 0.5),
+    ]
+    for one in strangers:
+        assert one.generated_images == 24
+        assert one.low is not None
+        assert one.high is not None
+        assert one.low <= one.value <= one.high < 0.8
     (workspace.root / BASE).write_bytes(workspace.generator.read_bytes())
-    own, _ = workspace.run(data, given)
-    for end in ("", "_at_psi"):
-        assert own[f"layout_kept{end}"] == 1
-        assert strangers[f"layout_kept{end}"] < 0.6
-        assert all(own[name] == value for name, value in strangers.items() if not name.startswith("layout_kept"))
-    rows = pd.read_csv(out / "measures.csv").query("measure == 'layout_kept'")
-    assert (set(rows["against"]), set(rows["psi"]), set(rows["generated_images"])) == ({"base"}, {0.5, 1}, {24})
-    assert ((rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"])).all()
+    assert [one.value for one in evaluate.layout_of(G, given)[0]] == [1, 1]
     # the fault: seeds of the one that are not those of the other
     drawn = evaluate.draw
     calls: list[Generator] = []
 
-    def moved(G: Generator, seeds: range, psi: float) -> images.Pixels:
-        calls.append(G)
-        return drawn(G, range(seeds.start + len(calls) % 2, seeds.stop + len(calls) % 2), psi)
+    def moved(network: Generator, seeds: range, psi: float) -> images.Pixels:
+        calls.append(network)
+        return drawn(network, range(seeds.start + len(calls) % 2, seeds.stop + len(calls) % 2), psi)
 
     monkeypatch.setattr(evaluate, "draw", moved)
-    G = evaluate.load_generator(workspace.generator)
     (one, _), problems = evaluate.layout_of(G, given)
     assert (abs(one.value) < 0.3, problems, len(calls)) == (True, [], 4)
 
 
-def test_a_base_that_cannot_be_compared_is_left_out(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    data, given = workspace.make("set", mixed(26)), workspace.params()
+def test_a_base_that_cannot_be_compared_is_left_out(workspace: Workspace) -> None:
+    given, G = workspace.params(), evaluate.load_generator(workspace.generator)
     (workspace.root / BASE).write_text("from noise")
-    found, _ = workspace.run(data, given)
-    assert "layout_kept" not in found
-    assert "layout_kept" not in capsys.readouterr().err
+    assert evaluate.layout_of(G, given) == ([], [])
     config = Config(img_resolution=16, z_dim=9, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
     save_networks(workspace.root / BASE, config, build_generator(config, 1).state_dict(), None, {})
-    found, out = workspace.run(data, given)
     line = "no layout_kept: seeds of base.safetensors and of the network do not compare (z_dim 9 and 8)"
-    assert "layout_kept" not in found
-    assert line in json.loads((out / "evaluation.json").read_text())["warnings"]
+    assert evaluate.layout_of(G, given) == ([], [line])
     (workspace.root / BASE).unlink()
     with pytest.raises(UserError, match=r"^blend\.base: base\.safetensors not found"):
-        workspace.run(data, given)
+        evaluate.layout_of(G, given)
 
 
 def test_domains_are_those_of_the_dataset_whatever_was_trained_on(workspace: Workspace) -> None:
