@@ -83,17 +83,11 @@ def origin_of(generator: Path, root: Path) -> Origin | None:
         return None
     stages = schema.load_yaml(root / LOCK)["stages"]
     own = _md5(generator.read_bytes())
-    made = _hashes(stages, "train", "outs")
-    known = [path for path in SNAPSHOTS if made.get(path) == own]
-    blended = not known and _hashes(stages, "blend", "outs").get(NETWORK) == own
-    if blended:
-        snapshot, base = (stages["blend"]["params"]["params.yaml"][key] for key in ("sample.snapshot", "blend"))
-        known = [path for path, name in SNAPSHOTS.items() if name == snapshot]
-    # of another training than the last one there is nothing in dvc.lock
-    if not known or (blended and _hashes(stages, "blend", "deps").get(known[0]) != made.get(known[0])):
+    path, base = _trained_as(stages, own, generator.name), ""
+    if path is None:
+        path, base = _blended_of(stages, own)
+    if path is None:
         return None
-    # the one of the same name, where both snapshots are one
-    path = next((one for one in known if Path(one).name == generator.name), known[0])
     trained_on = _hashes(stages, "train", "deps")
     raw = {dep: md5 for dep, md5 in _hashes(stages, "crop", "deps").items() if dep.startswith(RAW)}
     images = pd.read_csv(io.BytesIO(_locked(root, f"{DATASET}/manifest.csv", trained_on[DATASET])), dtype=str)
@@ -101,19 +95,38 @@ def origin_of(generator: Path, root: Path) -> Origin | None:
     parameters = {name: _flat_params(one) for name, one in stages.items() if name != code.STAGE}
     init = parameters["train"]["train.init"]
     begun = {} if _is_noise(root / init, trained_on[init]) else {init: trained_on[init]}
-    mixed = {base["base"]: _hashes(stages, "blend", "deps")[base["base"]]} if blended else {}
+    mixed = {base: _hashes(stages, "blend", "deps")[base]} if base else {}
     metrics = None
     if _hashes(stages, "evaluate", "deps").get(NETWORK) == own:
         metrics = json.loads(_locked(root, METRICS, None))
     return Origin(
         SNAPSHOTS[path],
         "".join(begun),
-        "".join(mixed),
+        base,
         {DATASET: trained_on[DATASET]} | raw | begun | mixed,
         parameters,
         metrics,
         images[images["status"] == manifest.KEPT].fillna(""),
     )
+
+
+def _trained_as(stages: Mapping[str, Any], own: str, name: str) -> str | None:
+    """The path of the snapshot that has this MD5: the one of the same name, where both snapshots are one."""
+    known = [path for path in SNAPSHOTS if _hashes(stages, "train", "outs").get(path) == own]
+    return next((one for one in known if Path(one).name == name), known[0] if known else None)
+
+
+def _blended_of(stages: Mapping[str, Any], own: str) -> tuple[str | None, str]:
+    """The snapshot and the base that stage blend made the network with this MD5 of.
+
+    None where it did not, or where the training was another one: of that there is nothing in dvc.lock.
+    """
+    if _hashes(stages, "blend", "outs").get(NETWORK) != own:
+        return None, ""
+    given = _flat_params(stages["blend"])
+    path = next(path for path, snapshot in SNAPSHOTS.items() if snapshot == given["sample.snapshot"])
+    same = _hashes(stages, "blend", "deps")[path] == _hashes(stages, "train", "outs").get(path)
+    return (path, given["blend.base"]) if same else (None, "")
 
 
 def _is_noise(path: Path, recorded: str) -> bool:
