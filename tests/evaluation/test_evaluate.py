@@ -19,7 +19,7 @@ from semireal.evaluation.evaluate import Given
 from semireal.metrics import distances, inception, intervals, offline
 from semireal.metrics.extractors import Space
 from semireal.params.blend import Blend
-from semireal.stylegan2 import Config, Generator, save_networks
+from semireal.stylegan2 import Config, Generator, load_generator, save_networks
 from semireal.stylegan2.networks import build_generator
 from semireal.training import sample
 from semireal.vision import copies, weights
@@ -324,7 +324,7 @@ def test_training_images_among_the_generated_are_reported(
 def test_the_layout_is_compared_with_that_of_the_base_seed_by_seed(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given, G = workspace.params(), evaluate.load_generator(workspace.generator)
+    given, G = workspace.params(), load_generator(workspace.generator)
     strangers, _ = evaluate.layout_of(G, given)
     assert [(one.measure, one.against, one.psi) for one in strangers] == [
         ("layout_kept", "base", 1),
@@ -338,7 +338,7 @@ def test_the_layout_is_compared_with_that_of_the_base_seed_by_seed(
     (workspace.root / BASE).write_bytes(workspace.generator.read_bytes())
     assert [one.value for one in evaluate.layout_of(G, given)[0]] == [1, 1]
     # the fault: seeds of the one that are not those of the other
-    drawn = evaluate.draw
+    drawn = sample.draw
     calls: list[Generator] = []
 
     def moved(network: Generator, seeds: range, psi: float) -> images.Pixels:
@@ -351,7 +351,7 @@ def test_the_layout_is_compared_with_that_of_the_base_seed_by_seed(
 
 
 def test_a_base_that_cannot_be_compared_is_left_out(workspace: Workspace) -> None:
-    given, G = workspace.params(), evaluate.load_generator(workspace.generator)
+    given, G = workspace.params(), load_generator(workspace.generator)
     (workspace.root / BASE).write_text("from noise")
     assert evaluate.layout_of(G, given) == ([], [])
     config = Config(img_resolution=16, z_dim=9, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)

@@ -27,8 +27,7 @@ def head(rng: np.random.Generator, side: int) -> Pixels:
     for eye in (-24, 24):
         cv2.circle(img, (x + eye + turn, y - 12), 8, (40, 40, 60), -1, cv2.LINE_AA)
     cv2.line(img, (x - 18 + turn, y + 38), (x + 18 + turn, y + 38), (120, 50, 50), 5, cv2.LINE_AA)
-    small: Pixels = cv2.resize(img, (side, side), interpolation=cv2.INTER_AREA)
-    return small
+    return np.asarray(cv2.resize(img, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 BASE = heads(40)
@@ -41,8 +40,8 @@ def kept(other: Pixels, base: Pixels = BASE) -> float:
 
 
 def moved(matrix: list[list[float]]) -> Pixels:
-    size = (SIDE, SIDE)
-    return np.stack([cv2.warpAffine(i, np.float64(matrix), size, borderMode=cv2.BORDER_REFLECT) for i in BASE])
+    turn, size = np.array(matrix), (SIDE, SIDE)
+    return np.stack([cv2.warpAffine(i, turn, size, borderMode=cv2.BORDER_REFLECT) for i in BASE])
 
 
 def test_by_hand() -> None:

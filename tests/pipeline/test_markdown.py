@@ -12,6 +12,7 @@ import payloads
 from semireal.pipeline import card, markdown
 from semireal.stylegan2 import Config
 from semireal.text import line
+from semireal.training.blend import Recipe
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])  # as lenient as can be
 TINY = Config(img_resolution=16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=16)
@@ -52,8 +53,9 @@ def hostile_card(monkeypatch: pytest.MonkeyPatch, texts: list[str], name: str) -
     rows = [{"source": t, "domain": t, "licence": t, "artist": t} for t in texts]
     parameters = {"filter": {"name": name}, "train": {f"train.{t}": t for t in texts}}
     metrics = dict.fromkeys(texts, 0.5)
-    origin = card.Origin("last", name, dict.fromkeys(texts, "0" * 32), parameters, metrics, pd.DataFrame(rows))
+    origin = card.Origin("last", name, name, dict.fromkeys(texts, "0" * 32), parameters, metrics, pd.DataFrame(rows))
     monkeypatch.setattr(card, "origin_of", lambda *_: origin)
+    monkeypatch.setattr(card, "recipe_of", lambda _: Recipe(name, name, 8, 0.5))
     return card.card_of(Path("generator"), TINY, name, "safetensors", Path())
 
 

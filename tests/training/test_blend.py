@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from semireal.errors import UserError
+from semireal.files import sha256_of
 from semireal.params.blend import Blend
 from semireal.stylegan2 import Config, load_networks, save_networks
 from semireal.stylegan2.between import blended
 from semireal.stylegan2.networks import build_generator
-from semireal.training import blend, dial
+from semireal.training import dial
 from semireal.training.blend import Given, Recipe, make, recipe_of
 
 CONFIG = Config(img_resolution=16, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128, channel_max=16)
@@ -77,11 +78,10 @@ def test_the_stage_and_the_command_make_the_same_bytes(models: Path, from_: int,
     dial.run(Path("base.safetensors"), best, Path("other.safetensors"), from_, amount, None)
     assert OUT.read_bytes() == Path("other.safetensors").read_bytes()
     found = load_networks(OUT).generator
-    ends = (load_networks(path).generator for path in (Path("base.safetensors"), best))
-    expected = blended(*ends, from_, amount)
+    expected = blended(load_networks(Path("base.safetensors")).generator, load_networks(best).generator, from_, amount)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
     assert recipe_of(OUT) == Recipe(
-        blend.sha256_of(Path("base.safetensors")), blend.sha256_of(models / "best.safetensors"), from_, amount
+        sha256_of(Path("base.safetensors")), sha256_of(models / "best.safetensors"), from_, amount
     )
 
 

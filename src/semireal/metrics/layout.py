@@ -31,10 +31,10 @@ def edges(pictures: Pixels) -> Features:
 
 def _edges(img: Pixels) -> Features:
     grey = cv2.cvtColor(np.ascontiguousarray(img), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    strength = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-    strength /= cv2.GaussianBlur(strength, (0, 0), AROUND) + FAINT
-    return cv2.resize(strength, (GRID, GRID), interpolation=cv2.INTER_AREA).ravel().astype(np.float64)
+    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    strength = np.hypot(cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1))
+    local = strength / (cv2.GaussianBlur(strength, (0, 0), AROUND) + FAINT)
+    return np.asarray(cv2.resize(local, (GRID, GRID), interpolation=cv2.INTER_AREA), np.float64).ravel()
 
 
 def kept(base: Features, other: Features, rounds: int, rng: np.random.Generator) -> Estimate | None:

@@ -208,8 +208,8 @@ def card_of(generator: Path, config: Config, file: str, kind: str, root: Path) -
 def _blend(recipe: Recipe, origin: Origin | None) -> str:
     """What the network was blended of, by its own file; and whose data it is made of, where stage blend made it."""
     rows = [
-        ["base", f"`{markdown.text(recipe.base)}` (SHA-256)"],
-        ["trained on from it", f"`{markdown.text(recipe.child)}` (SHA-256)"],
+        ["base", f"{markdown.code(recipe.base)} (SHA-256)"],
+        ["trained on from it", f"{markdown.code(recipe.child)} (SHA-256)"],
         ["from", f"{recipe.from_}"],
         ["amount", f"{recipe.amount:g}"],
     ]
