@@ -202,10 +202,11 @@ class Workspace:
         (root / "results/funnel/funnel.json").write_text('{"raw": 50, "de-duplicated": 26}')
 
     def params(self, **evaluation: Any) -> Given:
-        """Those of the repository, tiny."""
+        """Those of the repository, tiny, and mirrored."""
         given = params.load(Given, ROOT / "params.yaml")
         small: dict[str, Any] = {"images": 24, "psi_images": 8, "psis": (0.5, 1.0), "resamples": 20} | evaluation
-        return replace(given, resolution=16, evaluate=replace(given.evaluate, **small), blend=Blend(BASE, 0, 1))
+        whole = replace(given, resolution=16, mirror=True, blend=Blend(BASE, 0, 1))
+        return replace(whole, evaluate=replace(given.evaluate, **small))
 
     def run(self, data: Path, given: Given) -> tuple[dict[str, float], Path]:
         """Numbers and folder of an evaluation."""

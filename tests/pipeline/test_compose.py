@@ -73,11 +73,11 @@ def test_default_composition_has_no_notes(root: Path) -> None:
 
 def test_a_value_set_by_hand_is_a_note(root: Path) -> None:
     change(root, "sample.psi", 0.7)
-    change(root, "train.mirror", False)
+    change(root, "train.tf32", True)
     assert check.check(root) == [
         f"{key} is {here} in params.yaml, but {there} in experiments/ (character=geralt profile=demo). `dvc repro` "
         f"takes it as it is; `dvc exp run` sets it back, unless you add -S {key}={here} or --no-hydra"
-        for key, here, there in [("train.mirror", "false", "true"), ("sample.psi", "0.7", "0.5")]
+        for key, here, there in [("train.tf32", "true", "false"), ("sample.psi", "0.7", "0.5")]
     ]
 
 
