@@ -1,5 +1,6 @@
 """What keeps params.yaml and experiments/ together, and which stages each parameter makes run again."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -383,4 +384,5 @@ def test_schema_and_section_docs_are_whole() -> None:
         *sections, last = key.split(".")
         for section in sections:
             kind = kind.__dataclass_fields__[section].type
-        assert schema.docs(kind)[last], key
+        (field,) = (field for field in dataclasses.fields(kind) if schema.name_of(field) == last)
+        assert schema.docs(kind)[field.name], key
