@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--profile", default="full", help="of experiments/profile")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    base = whole.check(compose(ROOT, f"profile={given.profile}")).train
+    base = whole.check(compose(ROOT, "character=elf", f"profile={given.profile}")).train
     found = rows(base, print)
     if given.json:
         about = {"profile": given.profile, "batch": base.batch, "resolution": base.resolution}

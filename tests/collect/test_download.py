@@ -252,13 +252,15 @@ def aiohttps_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
         loop.close()
 
 
-@pytest.mark.parametrize("begins", [True, False])
-def test_work_whose_start_was_interrupted_is_stopped(monkeypatch: pytest.MonkeyPatch, begins: bool) -> None:
+@pytest.mark.parametrize("begins", ["at once", "after it was stopped", "never"])
+def test_work_whose_start_was_interrupted_is_stopped(monkeypatch: pytest.MonkeyPatch, begins: str) -> None:
     start = threading.Thread.start
+    started: list[threading.Thread] = []
     ended = threading.Event()
 
     def interrupted(thread: threading.Thread) -> None:
-        if begins:
+        started.append(thread)
+        if begins == "at once":
             start(thread)
         raise KeyboardInterrupt
 
@@ -267,7 +269,9 @@ def test_work_whose_start_was_interrupted_is_stopped(monkeypatch: pytest.MonkeyP
     with pytest.raises(KeyboardInterrupt):
         fetcher.start(lambda stop: stop.wait(20))
     fetcher.stop(0.1)
-    assert ended.wait(2) == begins
+    if begins == "after it was stopped":
+        start(started[0])
+    assert ended.wait(2) == (begins != "never")
 
 
 @pytest.mark.parametrize("changed", [False, True])

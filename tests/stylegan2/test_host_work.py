@@ -95,7 +95,7 @@ def test_the_committed_table_is_that_of_the_code() -> None:
     assert {row["kind"] for row in written["steps"]} == set(KINDS)
     assert {row["precision"] for row in written["steps"]} == set(PRECISIONS)
     assert not any(row["waits"] for row in written["steps"])
-    base = whole.check(compose(ROOT, f"profile={written['profile']}")).train
+    base = whole.check(compose(ROOT, "character=elf", f"profile={written['profile']}")).train
     given, at = of(FIRST, base, precision="float32", conv_clamp=None)
     found = count(given, at).numbers()
     row = next(row for row in written["steps"] if row["precision"] == "float32" and row["kind"] == FIRST)

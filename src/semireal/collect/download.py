@@ -27,7 +27,6 @@ from semireal.collect.listing import marked
 TIMEOUT_S = 60  # of silence
 REDIRECTS = 5
 CHUNK = 1 << 16
-BEGIN_S = 1  # in which a thread begins that was started
 LONGEST_WAIT_S = 7 * 86400  # that a site may ask for
 NO_PICTURES = ("video/", "audio/", "font/", "application/")  # media types
 # what a site that is ill says instead
@@ -292,7 +291,7 @@ class Fetcher:
 
     def __init__(self, wake: Callable[[], Any]) -> None:
         self._wake = wake
-        self._begun, self._stop, self._done = threading.Event(), threading.Event(), threading.Event()
+        self._stop, self._done = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._outcome: Any = None
         self._error: BaseException | None = None
@@ -300,12 +299,11 @@ class Fetcher:
     def start(self, work: Callable[[threading.Event], Any]) -> None:
         """Begin to work; one thing at a time."""
         assert self._thread is None
-        for event in (self._begun, self._stop, self._done):
-            event.clear()
+        self._stop.clear()
+        self._done.clear()
         self._outcome = self._error = None
 
         def run() -> None:
-            self._begun.set()
             try:
                 self._outcome = work(self._stop)
             except BaseException as error:
@@ -332,11 +330,10 @@ class Fetcher:
 
     def stop(self, grace_s: float) -> None:
         """End the work, after the file that is being fetched if that takes no longer than grace_s seconds."""
-        # Ctrl-C may come while the thread is being started: then it begins soon, or never and cannot be joined
-        if self._thread is not None and self._begun.wait(BEGIN_S):
-            self._thread.join(grace_s)
+        if self._thread is not None:  # not joined: Ctrl-C may have come while it was started, and it never began
+            self._done.wait(grace_s)
             self._stop.set()
-            self._thread.join(grace_s)
+            self._done.wait(grace_s)
 
 
 def seconds(retry_after: str | None, now: float) -> float:
