@@ -242,6 +242,17 @@ def test_a_blend_with_nothing_is_refused_before_anything_runs(root: Path) -> Non
         check.before_run(root)
 
 
+def test_a_blend_with_a_network_of_another_shape_is_refused_before_anything_runs(root: Path) -> None:
+    change(root, "blend.amount", 0.5)
+    check.before_run(root)
+    change(root, "train.channel_max", 32)
+    shapes = r"^experiments/base\.safetensors and what is trained by train\.\*: found channel_max 64 and 32\. "
+    with pytest.raises(UserError, match=shapes):
+        check.before_run(root)
+    change(root, "blend.amount", 1)  # nothing is blended
+    check.before_run(root)
+
+
 def test_the_machine_is_checked_before_anything_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEMIREAL_PROCESSES", "3")
     with pytest.raises(UserError, match=r"^SEMIREAL_PROCESSES .*: found 3, need at most 2: train\.batch = 8"):

@@ -51,7 +51,7 @@ def before_run(root: Path) -> list[str]:
         if given.blend.is_trained:
             start.existing(given.blend.base, root, "blend.base")
         else:
-            blend.base_of(given.blend, root)
+            blend.foresee(given.blend, given.train, root)
     for detector in (given.crop.detector_photo, given.crop.detector_portrait):
         detect.check(detector)
     devices.check(machine.load(), given.train.batch, given.train.group)

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from semireal import schema, stage
+from semireal import paths, schema, stage
 from semireal.errors import UserError
 from semireal.files import sha256_of, write_atomic
 from semireal.params.blend import Blend
+from semireal.params.train import Train
 from semireal.schema import param
 from semireal.stylegan2 import Networks, extra_of, load_networks, save_networks
 from semireal.stylegan2.between import are_kin, blended, check
+from semireal.stylegan2.config import network_of
 from semireal.training import start
 
 RECIPE = "blend"  # the name of a Recipe in a file
@@ -61,7 +63,7 @@ def make(models: Path, target: Path, given: Given) -> None:
 
 def trained_of(models: Path, snapshot: str) -> Path:
     """The file of the `last` or the `best` generator of a training."""
-    return models / {"last": "generator.safetensors", "best": "best.safetensors"}[snapshot]
+    return models / {"last": paths.GENERATOR, "best": paths.BEST}[snapshot].name
 
 
 def base_of(given: Blend, root: Path) -> Path:
@@ -76,6 +78,15 @@ def base_of(given: Blend, root: Path) -> Path:
             "faces. Name the network that the training came from, or leave blend.from at 0 and blend.amount at 1"
         )
     return path
+
+
+def foresee(given: Blend, train: Train, root: Path) -> None:
+    """Raise a UserError, before anything is trained, where what would be trained could not be blended with the base.
+
+    root: of the repository.
+    """
+    base = load_networks(base_of(given, root)).config
+    check(base, network_of(train), given.from_, given.amount, f"{given.base} and what is trained by train.*", "blend.")
 
 
 def ends_of(base: Path, child: Path, first: int, amount: float, prefix: str) -> Ends:
