@@ -7,7 +7,8 @@ Each candidate of CANDIDATES, which changes the parameters of params.yaml, train
 minutes are those of one core, all threads of the training together and nothing else: ten minutes on two cores are about
 twenty. Its averaged generator is kept after the first epoch that reaches each of the times, measured against the
 dataset with SEEN images at psi = 1, and drawn (WORK, to be looked at). Distances are those of semireal.metrics.usual;
-beside them, where WEIGHTS are given, the kernel distance on 768 features of the Inception.
+beside them, where WEIGHTS are given, the kernel distance on 768 features of the Inception. The rows stand in
+OUT as soon as they are measured.
 """
 
 import argparse
@@ -16,15 +17,18 @@ import dataclasses
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 
 from semireal import images, params
-from semireal.stylegan2 import Generator, training
+from semireal.stylegan2 import Generator, loss, training
+from semireal.stylegan2.step import Part, Step, update
 from semireal.training import dataset, sample
 from semireal.training.train import Given, start_of
 from snapshots import distance, features_of
@@ -42,7 +46,55 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "freeze-D 6": {"freeze_d": 6},
     "weaker R1": {"r1_gamma": 0.5},
     "faster": {"lr": 0.004},
+    "ADA 0.6": {"ada_target": 0.6, "ada_kimg": 100.0},
+    "bfloat16": {"precision": "bfloat16", "conv_clamp": 256.0},
+    "relativistic": {},
+    "relativistic, from noise": NOISE,
 }
+
+
+class Relativistic(Step):
+    """The pairing loss with R1 and R2 of R3GAN (arXiv:2501.05441, eq. 2 and 3), both as often as R1 here."""
+
+    def _generator_adversarial(self) -> None:
+        latents, real = self._draw_latents(self.given.batch), self._draw_reals()
+        total = torch.zeros([])
+        for part in self.micro_batches:
+            fake, _ = self._generate(latents[part.index], self.synthesis)
+            value = F.softplus(self.D(real(part)) - self.D(fake)).mean() * (len(part) / self.given.batch)
+            torch.autograd.backward(value)
+            total += value.detach()
+        update(self.state.opt_g)
+        self.seen["loss_g"].append(total)
+
+    def _discriminator_adversarial(self, real: Callable[[Part], torch.Tensor]) -> None:
+        latents = self._draw_latents(self.given.batch)
+        totals = torch.zeros(3)
+        for part in self.micro_batches:
+            share = len(part) / self.given.batch
+            with torch.no_grad():
+                fake, _ = self._generate(latents[part.index], self.synthesis)
+            fakes, reals = self.D(fake), self.D(real(part))
+            value = F.softplus(fakes - reals).mean() * share
+            torch.autograd.backward(value)
+            totals += torch.stack([value, fakes.mean() * share, reals.mean() * share]).detach()
+        update(self.state.opt_d)
+        for name, total in zip(("loss_d", "logits_fake", "logits_real"), totals, strict=True):
+            self.seen[name].append(total)
+
+    def _discriminator_r1(self, real: Callable[[Part], torch.Tensor]) -> None:
+        given, latents = self.given, self._draw_latents(self.given.batch)
+        total = torch.zeros([])
+        for part in self.micro_batches:
+            with torch.no_grad():
+                fake, _ = self._generate(latents[part.index], self.synthesis)
+            for shown in (real(part), fake):
+                shown.requires_grad_(True)
+                penalty = loss.r1_penalty(self.state.D(shown), shown).sum() / given.batch
+                torch.autograd.backward(penalty * (given.r1_gamma / 2 * given.r1_interval))
+                total += penalty.detach()
+        update(self.state.opt_d)
+        self.seen["r1"].append(total)
 
 
 class OverError(Exception):
@@ -68,8 +120,11 @@ class Clock:
         self.begun = time.process_time()
 
 
-def trained(work: Path, data: torch.Tensor, given: Given, minutes: list[float]) -> tuple[Clock, Generator]:
+def trained(
+    work: Path, data: torch.Tensor, given: Given, minutes: list[float], way: type[Step]
+) -> tuple[Clock, Generator]:
     """Train for the longest of the times; the clock has the averaged generators at all of them."""
+    training.Step = way  # type: ignore[attr-defined]
     clock = Clock(minutes)
     settings = dataclasses.replace(given.train, epochs=10**6, snapshot_epochs=10**6)
     work.mkdir(parents=True)
@@ -85,21 +140,23 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the dataset")
     parser.add_argument("--minutes", type=float, nargs="+", default=[2.0, 10.0])
     parser.add_argument("--only", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--inception", type=Path, help="weights, see benchmarks/measures.py")
     parser.add_argument("--json", type=Path, required=True)
     asked = parser.parse_args()
     base = params.load(Given)
     data, rows = dataset.load(asked.data, base.train.resolution, None, base.seed)
+    about = {"threads": torch.get_num_threads(), "cores": os.cpu_count(), "torch": torch.__version__}
     features = features_of(dataset.band(rows), asked.inception)
     pictures = data.permute(0, 2, 3, 1).numpy()
     real = features(pictures[np.sort(np.random.default_rng(0).permutation(len(pictures))[:SEEN])])
     table = []
     for name in asked.only:
-        for seed in range(asked.seeds):
+        for seed in asked.seeds:
             given = Given(seed, dataclasses.replace(base.train, **CANDIDATES[name]))
             folder = asked.work / f"{name.replace(' ', '-')}-{seed}"
-            clock, G = trained(folder, data, given, asked.minutes)
+            way = Relativistic if name.startswith("relativistic") else Step
+            clock, G = trained(folder, data, given, asked.minutes, way)
             for minutes, (shown, state) in clock.kept.items():
                 G.load_state_dict(state)
                 drawn = sample.draw(G, range(SEEN), 1.0)
@@ -107,9 +164,8 @@ def main() -> None:
                 found = {key: distance(key, real[key], one) for key, one in features(drawn).items()}
                 table.append({"candidate": name, "seed": seed, "minutes": minutes, "images": shown} | found)
                 print(json.dumps(table[-1]), flush=True)
+                asked.json.write_text(json.dumps({"about": about, "rows": table}, indent=1) + "\n")
     print(pd.DataFrame(table).round(4).to_string(index=False))
-    about = {"threads": torch.get_num_threads(), "cores": os.cpu_count(), "torch": torch.__version__}
-    asked.json.write_text(json.dumps({"about": about, "rows": table}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
