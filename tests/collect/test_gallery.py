@@ -22,9 +22,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semireal.collect.gallery import Gallery, server
+from semireal.collect.gallery import Gallery, catalogue, server
 from semireal.collect.gallery import faces as drawn
-from semireal.collect.gallery.catalogue import TAGS, Post, posts, render, truth
+from semireal.collect.gallery.catalogue import TAGS, Post, posts, render, shown, truth
 from semireal.collect.gallery.faces import ANYBODY
 from semireal.vision import weights
 
@@ -88,7 +88,7 @@ def test_another_seed_gives_other_bytes() -> None:
 
 
 @pytest.mark.parametrize("character", CHARACTERS)
-def test_every_list_has_enough_good_posts_and_a_quarter_of_others(character: str) -> None:
+def test_every_list_has_enough_good_posts_and_a_third_of_others(character: str) -> None:
     listed = posts(character)
     kinds = Counter(post.kind for post in listed)
     assert kinds["good"] >= 160
@@ -102,8 +102,10 @@ def test_every_list_has_enough_good_posts_and_a_quarter_of_others(character: str
         "blurred",
         "truncated",
         "html",
+        "intruder",
     }
-    assert 0.2 < 1 - kinds["good"] / len(listed) < 0.3
+    assert kinds["intruder"] / len(listed) == pytest.approx(0.08, abs=0.005)
+    assert 0.2 < 1 - kinds["good"] / len(listed) < 0.35
     for style in STYLES:
         assert sum(post.kind == "good" and style in post.tags for post in listed) >= 80
     assert len({post.id for post in listed}) == len(listed)
@@ -135,6 +137,17 @@ def test_anybody_is_never_one_of_the_characters() -> None:
     features = [[look.ear_tip > 0, look.masculine == 1, look.tied, look.outfit == "armour"] for look in looks]
     for one, other in itertools.combinations(np.array(features).T, 2):
         assert set(zip(one, other, strict=True)) == set(itertools.product((False, True), repeat=2))
+
+
+@pytest.mark.parametrize("character", CHARACTERS)
+def test_an_intruder_is_somebody_else_without_the_mark_of_the_character(character: str) -> None:
+    strangers = [post for post in posts(character) if post.kind == "intruder"]
+    assert all(character in post.tags for post in strangers)
+    assert {shown(post) for post in strangers} == {ANYBODY, *CHARACTERS} - {character}
+    mark = {"elf": "ear_tip", "geralt": "scar", "wonder_woman": "tiara"}[character]
+    for post in strangers:
+        assert not getattr(drawn._CAST[shown(post)](catalogue._picture_rng(post)), mark)
+    assert not any(post.kind == "intruder" for post in posts(ANYBODY))
 
 
 def test_an_unknown_character_is_refused() -> None:

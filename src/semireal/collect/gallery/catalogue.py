@@ -1,17 +1,19 @@
 """Which posts the gallery has: good pictures, and among them what a real site also has."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 from semireal.collect.gallery import finish, scene, spoil
-from semireal.collect.gallery.faces import ANYBODY, CHARACTERS, STYLES, Box, draw, face_box
+from semireal.collect.gallery.faces import ANYBODY, CHARACTERS, STYLES, Box, draw, face_box, passes_for
 from semireal.collect.gallery.ink import Colour, Image
 
-Kind = Literal["good", "noface", "sketch", "anime", "duplicate", "tiny", "blurred", "truncated", "html"]
+Kind = Literal["good", "noface", "sketch", "anime", "duplicate", "tiny", "blurred", "truncated", "html", "intruder"]
 
 _KINDS = get_args(Kind)
+_FACES = ("good", "intruder")  # as they were drawn
 TAGS = (*CHARACTERS, ANYBODY)
 GOOD_PER_STYLE = dict.fromkeys(CHARACTERS, 112) | {ANYBODY: 750}
 # Posts of each kind per character and style, besides the good ones: a quarter of the list of a character.
@@ -25,6 +27,8 @@ _SPOILED: dict[Kind, int] = {
     "truncated": 3,
     "html": 2,
 }
+# Good pictures of somebody else per character and style: a twelfth of the list, as a search by a tag finds them.
+INTRUDERS = dict.fromkeys(CHARACTERS, 13) | {ANYBODY: 0}
 # Good pictures per character and style in other encodings than an ordinary JPEG.
 _ENCODED = {
     "png": 7,
@@ -122,6 +126,7 @@ def posts(character: str, seed: int = 0) -> list[Post]:
             originals = rng.choice(good, count, replace=False)
             numbers = originals if kind == "duplicate" else np.arange(count) + 1000
             plans += [(style, kind, "jpeg", int(number)) for number in numbers]
+        plans += [(style, "intruder", "jpeg", number) for number in _strangers(seed, character, style)]
     order = rng.permutation(len(plans))
     out = []
     for place, k in enumerate(order):
@@ -152,8 +157,31 @@ def _picture_rng(post: Post) -> np.random.Generator:
     return _rng(post.seed, post.character, post.style, 0, post.number)
 
 
+def shown(post: Post) -> str:
+    """Who is in the picture: the character that it is tagged with, or somebody else."""
+    return _stranger(post.seed, post.character, post.style, post.number) if post.kind == "intruder" else post.character
+
+
+def _stranger(seed: int, character: str, style: str, number: int) -> str:
+    others = [name for name in CHARACTERS if name != character]
+    rng = _rng(seed, character, style, 1 + _KINDS.index("intruder"), number)
+    return str(rng.choice([ANYBODY, *others], p=[0.6, 0.2, 0.2]))
+
+
+def _strangers(seed: int, character: str, style: str) -> list[int]:
+    """Numbers of the intruders; nobody who has the mark of the character, a pointed ear say, is one."""
+    found: list[int] = []
+    for number in itertools.count(2000):
+        if len(found) == INTRUDERS[character]:
+            break
+        who = _stranger(seed, character, style, number)
+        if not passes_for(character, who, _rng(seed, character, style, 0, number)):
+            found.append(number)
+    return found
+
+
 def _picture(post: Post) -> Image:
-    return draw(post.character, post.style, _picture_rng(post))
+    return draw(shown(post), post.style, _picture_rng(post))
 
 
 def _faceless(post: Post, rng: np.random.Generator) -> Image:
@@ -168,7 +196,7 @@ def _faceless(post: Post, rng: np.random.Generator) -> Image:
 def render(post: Post) -> bytes:
     """Make the bytes of a post's file; the same post gives the same bytes."""
     rng = _rng(post.seed, post.character, post.style, 1 + _KINDS.index(post.kind), post.number)
-    if post.kind == "good":
+    if post.kind in _FACES:
         return spoil.ENCODINGS[post.encoding][1](_picture(post), rng)
     if post.kind == "html":
         return spoil.PAGE
@@ -192,5 +220,5 @@ def truth(post: Post) -> Truth:
     """Tell what a post shows; for tests and measurements only."""
     grouped = post.kind in ("good", "duplicate")
     group = post.number + (0 if post.style == STYLES[0] else GOOD_PER_STYLE[post.character]) if grouped else None
-    box = face_box(post.character, post.style, _picture_rng(post)) if post.kind == "good" else None
+    box = face_box(shown(post), post.style, _picture_rng(post)) if post.kind in _FACES else None
     return Truth(post.kind, post.style, post.encoding, box, group)

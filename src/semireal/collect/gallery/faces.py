@@ -236,6 +236,12 @@ def _plan(character: str, style: str, rng: Rng) -> _Plan:
     return _Plan(_CAST[character](rng), _light(style, rng), *_frame(rng))
 
 
+def passes_for(character: str, shown: str, rng: Rng) -> bool:
+    """Whether the picture that `draw` makes of somebody has the mark by which one knows a character."""
+    look = _CAST[shown](rng)
+    return {"elf": look.ear_tip > 0, "geralt": look.scar, "wonder_woman": look.tiara}[character]
+
+
 def face_box(character: str, style: str, rng: Rng) -> Box:
     """Where the face will be in the picture that `draw` makes of the same arguments."""
     plan = _plan(character, style, rng)
