@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from conftest import ROOT
 from semireal import manifest
+from semireal.collect.gallery.faces import draw, face_box
+from semireal.faces.crop import square
+from semireal.images import Pixels, encode_jpeg, resize
 
 POORER, TWIN = 10, 25  # every tenth image is blurred, of the others every 25th is a near-duplicate
 TOKENS: dict[int, str] = {}  # by port
@@ -60,6 +64,29 @@ def make_data(folder: Path, count: int) -> None:
     rows["crops"].append(manifest.rejected(row, "no face", image_id="faceless", raw_width=24))
     for name, made in rows.items():
         manifest.save(path_of(folder, name), made, "test", "")
+
+
+def make_heads(folder: Path, own: int, strangers: int) -> dict[str, bool]:
+    """A dataset of drawn heads: photos of geralt, and of elves; by id, whether it is geralt."""
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    images = path_of(folder, "dataset") / "images"
+    images.mkdir(parents=True)
+    truth, rows = {}, []
+    for n, who in enumerate(["geralt"] * own + ["elf"] * strangers):
+        key = f"{n * 7919 % 10007:05}-0"  # in no order
+        (images / f"{key}.jpg").write_bytes(encode_jpeg(head(who, "photo", n, 128), 90))
+        rows.append(manifest.kept({"id": key, "domain": "photo", "source": "one"}, file=f"images/{key}.jpg"))
+        truth[key] = who == "geralt"
+    manifest.save(path_of(folder, "dataset"), rows, "test", "")
+    return truth
+
+
+def head(who: str, style: str, seed: int, side: int) -> Pixels:
+    """A head as stage crop cuts it, by the box that the drawing knows."""
+    picture = draw(who, style, np.random.default_rng(seed))
+    box = face_box(who, style, np.random.default_rng(seed))
+    left, top, width = square(box, 0.35, 0.1, (picture.shape[1], picture.shape[0]))
+    return resize(picture[top : top + width, left : left + width], side)
 
 
 def picture(n: int, suffix: str) -> bytes:

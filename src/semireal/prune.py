@@ -4,7 +4,7 @@ trainings to go on with (train)   the TRAININGS that were used last; each one th
 cached features (features)        those that were used last, up to FEATURES
 decoded images (images)           those of the last run, and those that were used last, up to IMAGES
 what was found of images          of each of these stages, under the SEEN parameters and versions of the code that were
-(crop, resize, filter, dedupe)    used last; the files are those of the outputs under another name, while these exist
+(crop, ..., character, dedupe)    used last; the files are those of the outputs under another name, while these exist
 
 What a process holds the lock of stays in any case, and so do collections (scrape), so that nothing is fetched twice.
 """
@@ -31,7 +31,7 @@ def run(work: Path) -> list[str]:
     """
     _prune_features(work / "features")
     _prune_images(work / "images")
-    for stage in ("crop", "resize", "filter", "dedupe"):
+    for stage in ("crop", "resize", "filter", "character", "dedupe"):
         _prune_all_but(SEEN, work / stage)
     return [
         f".work: training {folder.name} can no longer be gone on with; the {TRAININGS} that were used last are kept"

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT, texture
+from reviewing import make_heads, path_of
 from semireal import images, manifest, workers
 from semireal.classifiers import style as style_training
 from semireal.collect.gallery.catalogue import Kind, Post, posts, render, truth
@@ -37,8 +38,9 @@ PARAMS = Filter(
     max_turn=1,
     max_tilt=45,
     min_agreement=0.2,
+    min_character=None,
 )
-ANY_STYLE = Filter(1000, 100, 0, None, None, None, None, None, None, None)
+ANY_STYLE = Filter(1000, 100, 0, None, None, None, None, None, None, None, None)
 STYLE = {"p_photo": 0.6, "p_portrait": 0.4, "p_line_art": 0.0, "p_anime": 0.0}
 GOOD = STYLE | {
     "crop_side": 200,
@@ -242,6 +244,34 @@ def test_without_decisions_the_rules_decide(make_dataset: Callable[..., Path], t
     assert manifest.read(tmp_path / "a")["reason"].tolist() == ["file too small", ""]
 
 
+def test_who_is_somebody_else_is_learned_from_decisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = make_heads(tmp_path, 18, 3)
+    resized = path_of(tmp_path, "dataset")
+    one, other, third = (key for key, geralt in truth.items() if not geralt)
+    own = [key for key, geralt in truth.items() if geralt]
+    looked = [row | GOOD | {"declared": "photo"} for row in manifest.read_kept(resized)]
+    asked = dataclasses.replace(ANY_STYLE, min_character=0.5)
+
+    def reasons(params: Filter, decided: dict[str, Decision]) -> dict[str, str]:
+        out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        out.mkdir()
+        filter.write(resized, out, looked, params, decided)
+        return {row["id"]: row["reason"] for row in manifest.read(out).to_dict("records") if row["reason"]}
+
+    somebody_else = Decision("reject", "", decisions.STRANGER)
+    taught = {one: somebody_else, other: somebody_else} | dict.fromkeys(own[:4], Decision("keep"))
+    by_hand = dict.fromkeys((one, other), "rejected by hand")
+    assert reasons(ANY_STYLE, taught) == by_hand
+    assert "min_character" not in capsys.readouterr().err
+    assert reasons(asked, taught) == by_hand | {third: "another character"}
+    # a person has the last word, and what was rejected for another reason teaches nothing
+    assert reasons(asked, taught | {third: Decision("keep")}) == by_hand
+    assert reasons(asked, {one: Decision("reject", "", "sketch")}) == {one: "rejected by hand"}
+    assert "filter.min_character has nothing to go by: nobody was rejected as 'wrong subject' yet" in (
+        capsys.readouterr().err
+    )
+
+
 GALLERY: dict[Kind, int] = {  # of each style
     "good": 8,  # besides the originals of the duplicates
     "noface": 3,
@@ -251,6 +281,7 @@ GALLERY: dict[Kind, int] = {  # of each style
     "tiny": 2,
     "blurred": 3,
     "truncated": 2,
+    "intruder": 2,
 }
 REASONS: dict[Kind, set[str]] = {
     "good": {"kept", "near-duplicate"},
@@ -261,6 +292,7 @@ REASONS: dict[Kind, set[str]] = {
     "tiny": {"source too small", "face too small", "no face"},
     "blurred": {"blurred", "no face"},
     "truncated": {"damaged file"},
+    "intruder": {"kept"},  # by the rules alone; who it is a person says
 }
 
 
@@ -301,7 +333,8 @@ def test_the_gallery_is_judged_as_it_was_made(tmp_path: Path) -> None:
     assert found.keys() == made.keys()  # every image is accounted for
     wrong = {name: reason for name, reason in found.items() if reason not in REASONS[made[name].kind]}
     # the larger of two near-duplicates stays, which may be the copy
-    groups = [truth(made[name]).group for name, reason in found.items() if reason == "kept"]
+    kept = [made[name] for name, reason in found.items() if reason == "kept"]
+    groups = [truth(post).group for post in kept if post.kind != "intruder"]
     assert not wrong
     assert len(groups) == len(set(groups))
     good = {truth(post).group for post in made.values() if post.kind == "good"}

@@ -28,7 +28,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from conftest import ROOT, log_of
-from reviewing import POORER, TOKENS, TWIN, make_data, path_of, process
+from reviewing import POORER, TOKENS, TWIN, make_data, make_heads, path_of, process
 from scraping import until
 from semireal import manifest
 from semireal.curate import decisions
@@ -514,6 +514,45 @@ def test_killed_in_the_middle_loses_nothing_that_was_answered(work_root: Path) -
         assert running.wait(20) == 130
 
 
+def test_who_it_is_is_learned_from_decisions(work_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMIREAL_WORKERS", "1")  # processes take longer to begin
+    truth = make_heads(work_root, 24, 3)
+    own, strangers = ([key for key, geralt in truth.items() if geralt is which] for which in (True, False))
+    with serving() as port:
+
+        def said() -> dict[str, Any]:
+            status, text, _ = ask(port, "POST", "/ask", {"name": "geralt"})
+            assert status == 200, text
+            found: dict[str, Any] = json.loads(text)
+            return found
+
+        first = said()
+        assert set(first["ids"][:3]) == set(strangers)
+        assert (first["answers"], first["heads"], first["strangers"], first["wrong"]) == (0, 27, [], None)
+        decide(port, "reject", strangers[0], reason="poor quality")  # says nothing about who it is
+        decide(port, "keep", own[0])
+        assert said()["answers"] == 1
+        decide(port, "reject", strangers[1], reason=decisions.STRANGER)
+        decide(port, "keep", *own[1:5])
+        found = said()
+        assert found["answers"] == 6
+        assert not {*own[:5], strangers[1]} & set(found["ids"])
+        shares = dict(zip(sorted(truth), found["character"], strict=True))
+        assert max(shares[key] for key in strangers) < min(shares[key] for key in own)
+        assert found["strangers"] == [key for key in strangers[2:] if shares[key] < 0.5]
+        assert 0 < found["wrong"] < 10
+        decide(port, "reject", strangers[0], reason=decisions.STRANGER)
+        assert said()["strangers"] == [strangers[2]]
+        assert ask(port, "POST", "/ask", {}, {"Origin": "http://evil.example"})[0] == 403
+
+
+def test_one_head_alone_is_compared_with_nobody(work_root: Path) -> None:
+    make_heads(work_root, 1, 0)
+    with serving() as port:
+        status, text, _ = ask(port, "POST", "/ask", {"name": "geralt"})
+        assert (status, text.decode()) == (409, "there are too few heads here to compare them with each other")
+
+
 def test_without_data_one_line_says_what_to_do(work_root: Path) -> None:
     (work_root / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     with pytest.raises(UserError, match=r"data/dataset/manifest\.csv: not found. Run `dvc repro`"):
@@ -596,6 +635,44 @@ def browser(work_root: Path, chromium: webdriver.Chrome) -> Iterator[Browser]:
         yield opened
         opened.until(lambda: chromium.execute_script(LOADED))  # or the server would end before it has answered
     assert log_of(chromium) == []  # no error, and nothing that the policy blocked
+
+
+@pytest.mark.slow
+def test_twenty_answers_in_the_browser_find_the_strangers(
+    work_root: Path, chromium: webdriver.Chrome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked twice ten times who it is, and one look at those that seem somebody else: 99 % right, 97 % kept."""
+    monkeypatch.setenv("SEMIREAL_WORKERS", "1")  # processes take longer to begin
+    truth = make_heads(work_root, 72, 8)
+    with serving() as port, server._leading_to(f"http://127.0.0.1:{port}/?token={TOKENS[port]}") as page:
+        browser = Browser(chromium, page.as_uri())
+        for _ in range(2):
+            browser.keys("a")
+            browser.until(lambda: chromium.execute_script("return large.open"))
+            assert browser.text("large").startswith("Is this geralt?")
+            asked = chromium.execute_script("return shown.map((image) => images.ids[image])")
+            assert len(asked) == 10
+            for key in asked:
+                assert chromium.execute_script("return images.ids[shown[cursor]]") == key
+                browser.keys("k" if truth[key] else "r")
+            browser.until(lambda: not chromium.execute_script("return large.open"))
+        assert browser.text("asking-line").startswith("20 of 80 answered: up to ")
+        more = browser.driver.find_element(By.ID, "ask-strangers")
+        if more.is_displayed():
+            more.click()
+            browser.until(lambda: browser.text("selected").endswith(" selected"))
+            for key in chromium.execute_script("return shown.map((image) => images.ids[image])"):
+                if truth[key]:
+                    browser.click(key, Keys.CONTROL)
+            browser.keys("r")
+        browser.driver.find_element(By.ID, "ask-done").click()
+        browser.until(lambda: browser.shown() == 80)
+        made = decisions.read(FILE)
+    assert {one.reason for one in made.values() if one.decision == "reject"} == {decisions.STRANGER}
+    kept = [key for key in truth if made.get(key, decisions.NONE).decision != "reject"]
+    assert sum(truth[key] for key in kept) / len(kept) >= 0.99
+    assert sum(truth[key] for key in kept) / sum(truth.values()) >= 0.97
+    assert log_of(chromium) == []
 
 
 @pytest.mark.slow

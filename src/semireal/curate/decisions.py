@@ -25,6 +25,8 @@ DECISIONS = ("", KEEP, REJECT)
 DOMAINS = ("", "photo", "portrait")
 LONGEST_REASON = 200  # characters
 
+STRANGER = "wrong subject"  # the reason by which a rejection says who it is not
+ANOTHER = "another character"  # that of the rule of stage filter which learns from these
 REJECTED_BY_HAND = "rejected by hand"
 KEPT_BY_HAND = "kept by hand"
 DOMAIN_BY_HAND = "domain by hand"

@@ -17,7 +17,7 @@ from semireal.measured import Image, Job
 from semireal.params.filter import Filter
 
 # the next value that one would try of each threshold, in shares of it
-MILDER = dict.fromkeys(("min_bytes", "min_side", "min_detail", "min_agreement"), 0.75) | {
+MILDER = dict.fromkeys(("min_bytes", "min_side", "min_detail", "min_agreement", "min_character"), 0.75) | {
     "min_sharpness": 0.8,
     "max_blocks": 1.25,
     "max_line_art": 1.5,
@@ -61,6 +61,9 @@ def write(resized: Path, out: Path, looked: Sequence[Row], params: Filter, decid
     """Copy what passes, with manifest and report."""
     (out / "images").mkdir()
 
+    if params.min_character is not None:
+        looked = recognised(resized, looked, params, decided)
+
     def one(row: Row) -> Row:
         if row["status"] == manifest.REJECTED:
             return row
@@ -103,6 +106,22 @@ def measures(img: Pixels, row: Row, classifier: style.Classifier) -> Row:
     return added
 
 
+def recognised(resized: Path, looked: Sequence[Row], params: Filter, decided: Mapping[str, Decision]) -> Sequence[Row]:
+    """The rows, with the probability of being the character for all that the other rules keep, once it was learned."""
+    from semireal.curate import character  # with PyTorch, which takes seconds, and is not needed otherwise
+
+    rest = [row for row in looked if row["status"] == manifest.KEPT and not verdict(row, params)]
+    found = character.known([resized / row["file"] for row in rest], rest, decided)
+    if found is None or found.learned is None:
+        stage.say(
+            f"filter: filter.min_character has nothing to go by: nobody was rejected as {decisions.STRANGER!r} yet. "
+            "`semireal review` asks for those whose answer helps most"
+        )
+        return looked
+    shares = dict(zip(found.ids, found.learned.round(4).tolist(), strict=True))
+    return [row | {"character": shares[row["id"]]} if row["id"] in shares else row for row in looked]
+
+
 def verdict(row: Row, params: Filter) -> str:
     """Reason to leave the image out, or "" to keep it.
 
@@ -120,6 +139,7 @@ def verdict(row: Row, params: Filter) -> str:
         ("extreme pose", _above(row.get("turn"), params.max_turn) or _above(row.get("tilt"), params.max_tilt)),
         ("other domain than declared", _below(agreement(row), params.min_agreement)),
         ("file too small", _below(row["bytes"], params.min_bytes)),
+        (decisions.ANOTHER, "character" in row and _below(row["character"], params.min_character)),
     )
     return next((reason for reason, failed in checks if failed), "")
 

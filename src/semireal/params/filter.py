@@ -29,3 +29,5 @@ class Filter:
     """how far the head may lie on its side, degrees; null = any"""
     min_agreement: float | None = param(low=0, high=1)
     """least probability that it is the photo or portrait that its source declares; null = any"""
+    min_character: float | None = param(low=0, high=1)
+    """least probability that it is the character, as learned from decisions in experiments/decisions; null = any"""

@@ -30,7 +30,7 @@ from semireal.curate import decisions
 from semireal.curate.decisions import Decision, Decisions
 from semireal.errors import UserError
 from semireal.review import clients, collection
-from semireal.review.collection import CHAIN, Collection
+from semireal.review.collection import CHAIN, Collection, Item
 from semireal.review.painters import Painters
 
 PORT = 8650
@@ -44,6 +44,8 @@ FIRST = 120  # images that the page is told about at once, about as many as a la
 AT_ONCE = 500  # images that it may ask about in one request
 SIZES = {"small": 256, "large": 1024}  # px, longer side
 ACTIONS = ("keep", "reject", "photo", "portrait", "clear")
+QUESTIONS = 10  # at once, before what was answered teaches something
+HALF = 0.5  # what is less likely the character than not
 PAINTERS = 2  # each may hold a raw picture of MAX_PIXELS, 2 GB while it is read
 MOST_BYTES = 8 * 2**20  # of a request: all ids of some hundred thousand images
 ENTER = (
@@ -91,6 +93,32 @@ class Review:
             "undo": len(self.history),
         }
 
+    def ask(self) -> dict[str, Any]:
+        """Whom a person should be asked about next, and what all answers so far say about the others.
+
+        character: for each image the probability that it is the character, None where it was not looked at, or while
+        nothing was learned. strangers: those without a decision that are likelier somebody else, the likeliest first.
+        wrong: how many of those without an answer are expected to be taken wrongly.
+        """
+        from semireal.curate import character  # with PyTorch, which would keep the page waiting for seconds
+
+        shown = self.shown
+        decided = decisions.read(decisions.file_of(shown.name))
+        seen = [item for item in map(shown.items.__getitem__, shown.items) if _is_asked_about(item, decided)]
+        known = character.known([item.path for item in seen if item.path], [item.row for item in seen], decided)
+        if known is None:
+            raise UserError("there are too few heads here to compare them with each other")
+        shares = {} if known.learned is None else dict(zip(known.ids, known.learned.round(4).tolist(), strict=True))
+        strangers = [key for key in known.ids if shares.get(key, 1) < HALF and key not in decided]
+        return {
+            "ids": known.to_ask(QUESTIONS),
+            "answers": len(known.answers),
+            "heads": len(known.ids),
+            "strangers": sorted(strangers, key=lambda key: shares[key]),
+            "wrong": known.wrong(),
+            "character": [shares.get(key) for key in shown.items],
+        }
+
     def items(self, given: Any) -> dict[str, Any]:
         """All that is known of some images; of those that are not here any more nothing."""
         ids = _ids(given)[:AT_ONCE]
@@ -122,6 +150,12 @@ class Review:
 
     def _answer(self, changed: Decisions) -> dict[str, Any]:
         return {"decisions": {key: vars(made) for key, made in changed.items()}, "undo": len(self.history)}
+
+
+def _is_asked_about(item: Item, decided: Decisions) -> bool:
+    """Whether it matters who it is: the other rules keep it, or a person has said something about it."""
+    kept = item.row["rules"] in ("", decisions.ANOTHER) or item.row["id"] in decided
+    return item.cropped and kept and item.path is not None
 
 
 def _checked(given: Any, shown: Collection) -> tuple[list[str], str, str]:
@@ -162,6 +196,7 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
     """
     review = Review(folder)
     painters: Painters[bytes] = Painters(PAINTERS)
+    looking: Painters[dict[str, Any]] = Painters(1)  # at all heads, the first time; pictures are painted meanwhile
 
     async def load(_: web.Request) -> web.Response:
         return web.json_response(review.load(), headers={"Cache-Control": "no-store"})
@@ -199,8 +234,12 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
 
         return handle
 
+    async def ask(_: web.Request) -> web.Response:
+        return web.json_response(await looking.paint(review.ask))
+
     async def close(_: web.Application) -> None:
         painters.close()
+        looking.close()
 
     app = web.Application(middlewares=[_guard(port, token)], client_max_size=MOST_BYTES)
     app[clients.KNOWN] = set()
@@ -212,6 +251,7 @@ def make_app(folder: Path, port: int, token: str) -> web.Application:
     app.router.add_get("/image/{size:small|large}/{id}", picture)
     app.router.add_post("/decide", told(review.decide))
     app.router.add_post("/undo", told(review.undo))
+    app.router.add_post("/ask", ask)
     app.on_cleanup.append(close)
     return app
 

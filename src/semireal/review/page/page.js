@@ -11,7 +11,7 @@ const GAP = 10, CAPTION = 42, SPARE = 2; // px, px, rows drawn beyond the window
 const NOTHING = { decision: "", domain: "", reason: "" };
 const LABELS = {
   score: "face score", bytes: "bytes", crop_side: "side of the crop", raw_bytes: "bytes of the raw file",
-  raw_width: "width of the raw image", raw_height: "height of the raw image",
+  character: "is the character", raw_width: "width of the raw image", raw_height: "height of the raw image",
 };
 const DONE = { keep: "kept", reject: "rejected", photo: "marked as photo", portrait: "marked as portrait", clear: "left to the rules" };
 
@@ -34,6 +34,9 @@ let selected = new Set(); // images
 let columns = 1, width = 100; // of the grid
 const cards = new Map(); // place -> element, for those near the window
 let sending = Promise.resolve();
+let asked = null; // what the server said last about who it is; null while nobody wants to know
+let answering = false; // whether the images shown are its questions, and not those that match the filters
+const STRANGER = "wrong subject"; // the reason by which it learns
 
 // --- what is true of an image now: the decision, or else the rules
 
@@ -83,7 +86,7 @@ function learn(decisions) {
     count(image, -1);
     made.set(image, by);
     count(image, 1);
-    if (placeOf[image] < 0) continue;
+    if (placeOf[image] < 0 || answering) continue;
     if (matches(image)) stale.delete(image);
     else stale.add(image);
   }
@@ -117,20 +120,26 @@ async function numbersOf(name) {
 function filterImages() {
   const { values, order, status, reason } = wanted;
   grid.classList.toggle("plain", status === "rejected" || Boolean(reason)); // rejected images dimmed only among others
-  const at = shown[cursor];
-  shown = [];
-  for (let image = 0; image < images.ids.length; image++) if (matches(image)) shown.push(image);
+  const at = shown[cursor], found = [];
+  answering = false;
+  for (let image = 0; image < images.ids.length; image++) if (matches(image)) found.push(image);
   const sign = order === "down" ? -1 : 1;
   const size = (image) => (values[image] === null ? Infinity : sign * values[image]); // without a number: last
-  if (order === "up" || order === "down") shown.sort((a, b) => (size(a) === size(b) ? 0 : size(a) - size(b)));
-  if (order === "similar") shown.sort((a, b) => images.groups[a] - images.groups[b]);
+  if (order === "up" || order === "down") found.sort((a, b) => (size(a) === size(b) ? 0 : size(a) - size(b)));
+  if (order === "similar") found.sort((a, b) => images.groups[a] - images.groups[b]);
+  location.replace("#" + new URLSearchParams([...new FormData(form)].filter(([name, value]) => value && name !== "size")));
+  present(found, at);
+}
+
+/** Show these images, with the cursor at one of them. */
+function present(found, at) {
+  shown = found;
   placeOf = new Int32Array(images.ids.length).fill(-1);
   shown.forEach((image, place) => (placeOf[image] = place));
   stale = new Set();
   cursor = at === undefined ? 0 : Math.max(0, placeOf[at]);
   anchor = cursor;
   selected = new Set();
-  location.replace("#" + new URLSearchParams([...new FormData(form)].filter(([name, value]) => value && name !== "size")));
   layout();
 }
 
@@ -286,7 +295,8 @@ function complete(card, image, place) {
 }
 
 function paint(card, image, place) {
-  const is = now(image), number = form.elements.number.value || "score", value = items.get(image)?.[number];
+  const is = now(image), number = answering ? "character" : form.elements.number.value || "score";
+  const value = number === "character" ? columnOf.get(number)?.[image] ?? undefined : items.get(image)?.[number];
   card.className = `card ${is.status}${is.hand ? " hand" : ""}${images.cropped[image] ? "" : " fixed"}${place === cursor ? " cursor" : ""}`;
   card.setAttribute("aria-selected", selected.has(image));
   const [badge, score, status, dot] = card.querySelectorAll(".badge, .score, .status, .dot");
@@ -411,9 +421,11 @@ function decide(action, chosen = targets()) {
     return;
   }
   const why = byId("why");
-  const reason = action === "keep" || action === "reject" ? why.value : "";
+  const usual = answering && action === "reject" ? STRANGER : "";
+  const reason = action === "keep" || action === "reject" ? why.value || usual : "";
   send("decide", { ids: chosen.map((image) => images.ids[image]), action, reason }, () => {
     if (chosen.length > 1) toast(`${chosen.length} images ${DONE[action]} · U undoes it`);
+    if (answering && shown.every((image) => made.get(image)?.decision)) learnWho();
   });
   if (reason) why.value = "";
 }
@@ -429,6 +441,65 @@ function undo() {
     reveal();
   });
 }
+
+// --- who is it? The server asks about those whose answer helps most, and learns from what was decided
+
+/** Let the server learn from all decisions, and say what came of it. */
+async function learnWho() {
+  const line = byId("asking-line");
+  byId("asking").hidden = false;
+  if (!asked) line.textContent = "looking at all heads, each once \u2026";
+  for (const name of ["ask-more", "ask-strangers"]) byId(name).disabled = true;
+  try {
+    await sending.catch(() => {}); // what was answered is on disk
+    asked = await ask("ask", {});
+  } catch (error) {
+    complain(error);
+    byId("asking").hidden = !asked;
+    return;
+  }
+  if (large.open) large.close();
+  const { answers, heads, strangers, wrong, ids } = asked;
+  columnOf.set("character", asked.character);
+  if (!data.numbers.includes("character")) {
+    data.numbers.push("character");
+    choices("number", data.numbers.map((name) => [name, label(name)]));
+  }
+  const sure = wrong === null ? "nobody was somebody else yet" : `up to ${Math.ceil(wrong)} of the other ${heads - answers} may be taken wrongly`;
+  line.textContent = `${answers} of ${heads} answered: ${sure}`;
+  byId("ask-more").disabled = !ids.length;
+  byId("ask-strangers").hidden = !strangers.length;
+  byId("ask-strangers").disabled = false;
+  byId("ask-strangers").textContent = `Look at ${strangers.length} that seem somebody else`;
+  repaint();
+}
+
+async function askMore() {
+  if (!asked || answering) await learnWho();
+  if (!asked?.ids.length) return;
+  answering = true;
+  present(imagesOf(asked.ids));
+  goTo(0);
+  enlarge();
+}
+
+/** All at once, with one look at them: selected, to take out by a click who is not. */
+function showStrangers() {
+  answering = true;
+  present(imagesOf(asked.strangers));
+  selected = new Set(shown);
+  scrollTo(0, 0);
+  repaint();
+  grid.focus({ preventScroll: true });
+}
+
+function stopAsking() {
+  asked = null;
+  byId("asking").hidden = true;
+  refilter();
+}
+
+const imagesOf = (ids) => ids.map((id) => places.get(id)).filter((image) => image !== undefined);
 
 let hiding;
 function toast(text, error = false) {
@@ -450,7 +521,7 @@ function enlarge() {
   img.hidden = !url;
   large.querySelector(".missing").hidden = Boolean(url) || !known;
   if (url && img.getAttribute("src") !== url) img.src = url;
-  large.querySelector("h2").textContent = item.title || item.id;
+  large.querySelector("h2").textContent = answering ? `Is this ${data.name.replaceAll("_", " ")}?` : item.title || item.id;
   const state = large.querySelector(".state");
   state.className = `state ${is.status}`;
   state.textContent = (is.reason || is.status) + (is.why ? `: ${is.why}` : "") + (is.waiting ? " (from the next dvc repro on)" : "");
@@ -506,6 +577,7 @@ document.addEventListener("keydown", (event) => {
     if (one && cursor < shown.length - 1) goTo(cursor + 1);
   } else if (key === "u") undo();
   else if (key === "f") refilter();
+  else if (key === "a" && !large.open) askMore();
   else if (key === "w" && !large.open) byId("why").focus();
   else if (key === "?") help.showModal();
   else if (key === "Escape" && !large.open) {
@@ -552,6 +624,9 @@ large.addEventListener("close", () => {
   describe();
 });
 byId("undo").onclick = undo;
+byId("ask-button").onclick = byId("ask-more").onclick = askMore;
+byId("ask-strangers").onclick = showStrangers;
+byId("ask-done").onclick = stopAsking;
 byId("help-button").onclick = () => help.showModal();
 byId("filters-button").onclick = () => byId("filters-button").setAttribute("aria-expanded", form.classList.toggle("open"));
 form.addEventListener("input", (event) => {
