@@ -89,6 +89,20 @@ def test_a_precision_that_the_cpu_imitates_is_said_at_the_start(
         assert all("bfloat16" in line and "slower than float32" in line for line in lines)
 
 
+@pytest.mark.parametrize("mirror", [True, False])
+def test_something_on_one_side_is_said_before_it_is_mirrored(
+    make_dataset: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], mirror: bool
+) -> None:
+    for name, marked in (("plain", False), ("marked", True)):
+        pictures = [texture(n) for n in range(24)]
+        for picture in pictures if marked else ():
+            picture[16:48, 12:28] = (250, 10, 10)
+        data = make_dataset(name, [(picture, {"domain": "photo"}) for picture in pictures])
+        train.run(data, tmp_path / "models", tmp_path / "out", given(mirror=mirror))
+        said = "train.mirror: false keeps it there" in capsys.readouterr().err
+        assert said == (marked and mirror)
+
+
 @pytest.mark.slow
 def test_two_processes_follow_one(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same 21 steps, by one process and shared by two: equal up to rounding."""

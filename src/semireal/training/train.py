@@ -35,6 +35,7 @@ from semireal.stylegan2.config import deciding
 from semireal.stylegan2.training import Row
 from semireal.training import dataset, start, work
 from semireal.training.monitor import Monitor
+from semireal.vision import efficientnet, sides
 
 NAME = "semireal.training.train"  # of this module, which torchrun starts as __main__
 HISTORY = "history.csv"
@@ -69,6 +70,8 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
         data_key = hashlib.sha256(images.numpy().data).hexdigest()
         decides = deciding(given.train, given.seed, data_key, networks) | {"code": code.key_of_modules(NAME)}
         with work.opened(decides, made_on(machine, device), given.train, machine.resume) as (folder, made):
+            if given.train.mirror and parallel.rank() == 0:
+                _note_sides(images, device)
             monitor = monitor_of(images, rows, given.train, device) if parallel.rank() == 0 else _absent
             state = training.train(
                 images, given.train, given.seed, folder, data_key, device, machine, networks, monitor
@@ -87,6 +90,16 @@ def _warn(precision: str, device: torch.device) -> None:
         stage.say(
             f"train: this CPU has no instructions for train.precision = {precision} (none of {names}): expect it to be "
             "many times slower than float32"
+        )
+
+
+def _note_sides(images: torch.Tensor, device: torch.device) -> None:
+    """Say so where heads that are to be mirrored have something on one side."""
+    beyond = sides.one_sided(efficientnet.load(), images.permute(0, 2, 3, 1).numpy(), device)
+    if beyond > sides.SURE:
+        stage.say(
+            f"train: these heads differ from their mirror images by {beyond:.0f} standard deviations more than by "
+            "chance: is there a scar, a patch or a parting on one side? train.mirror: false keeps it there"
         )
 
 

@@ -33,12 +33,17 @@ def features(net: EfficientNetLite0, pictures: Pixels) -> NDArray[np.float16]:
     A random projection of both views, which changes distances by a few percent (Johnson and Lindenstrauss 1984) and
     makes a hundred thousand heads 100 MB.
     """
-    first, end = (round(edge * pictures.shape[1]) for edge in FACE)
-    views = pictures, np.ascontiguousarray(pictures[:, first:end, first:end])
+    views = pictures, face_of(pictures)
     seen = np.concatenate([look(net, view, None, torch.device("cpu")).whole for view in views], axis=1)
     turned = np.random.default_rng(0).standard_normal((2 * WHOLE, SIZE)) / np.sqrt(SIZE)
     known: NDArray[np.float16] = (seen @ turned).astype(np.float16)
     return known
+
+
+def face_of(pictures: Pixels) -> Pixels:
+    """The middle of NHWC heads, where the face is."""
+    first, end = (round(edge * pictures.shape[1]) for edge in FACE)
+    return np.ascontiguousarray(pictures[:, first:end, first:end])
 
 
 @dataclass(frozen=True)
