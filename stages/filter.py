@@ -1,9 +1,11 @@
 """Stage filter: leave out what is too poor to train on or of another style."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semireal import params, paths, stage
 from semireal.curate import decisions, filter
+from semireal.manifest import Row
 from semireal.params.filter import Filter
 
 
@@ -20,7 +22,11 @@ def main() -> None:
     given = params.load(Given)
     decided = decisions.read(decisions.file_of(given.name))
     stage.may_write(paths.FILTERED)
-    looked = filter.look(paths.RESIZED)
+    looked: Sequence[Row] = filter.look(paths.RESIZED)
+    if given.filter.min_character is not None:
+        from semireal.curate import character  # with PyTorch, which takes seconds, and is not needed otherwise
+
+        looked = character.recognised(paths.RESIZED, looked, given.filter, decided)
     with stage.output(paths.FILTERED) as out:
         filter.write(paths.RESIZED, out, looked, given.filter, decided)
 

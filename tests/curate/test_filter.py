@@ -16,7 +16,7 @@ from semireal import images, manifest, workers
 from semireal.classifiers import style as style_training
 from semireal.collect.gallery.catalogue import Kind, Post, posts, render, truth
 from semireal.collect.gallery.faces import CHARACTERS, draw
-from semireal.curate import decisions, dedupe, filter, resize, style
+from semireal.curate import character, decisions, dedupe, filter, resize, style
 from semireal.curate.decisions import Decision
 from semireal.curate.filter import measures, verdict
 from semireal.curate.filter import run as run_filter
@@ -255,7 +255,8 @@ def test_who_is_somebody_else_is_learned_from_decisions(tmp_path: Path, capsys: 
     def reasons(params: Filter, decided: dict[str, Decision]) -> dict[str, str]:
         out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
         out.mkdir()
-        filter.write(resized, out, looked, params, decided)
+        rows = looked if params.min_character is None else character.recognised(resized, looked, params, decided)
+        filter.write(resized, out, rows, params, decided)
         return {row["id"]: row["reason"] for row in manifest.read(out).to_dict("records") if row["reason"]}
 
     somebody_else = Decision("reject", "", decisions.STRANGER)
@@ -346,8 +347,8 @@ def test_the_gallery_is_judged_as_it_was_made(tmp_path: Path) -> None:
 def test_drawings_that_pass_a_detector_are_told_apart(kind: Kind, reason: str) -> None:
     given = whole.load(ROOT / "params.yaml").filter
     classifier = style.Classifier()
-    for character in CHARACTERS:
-        chosen = [post for post in posts(character) if post.kind == kind and post.encoding == "jpeg"]
+    for name in CHARACTERS:
+        chosen = [post for post in posts(name) if post.kind == kind and post.encoding == "jpeg"]
         for post in chosen[:3]:
             img = style_training.finished(style_training.middle(images.decode(render(post))))
             row = {"crop_side": 512, "bytes": 50_000, "domain": post.style}

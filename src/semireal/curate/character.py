@@ -13,10 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semireal import images, measured, workers
+from semireal import images, manifest, measured, stage, workers
+from semireal.curate import filter
 from semireal.curate.decisions import KEEP, REJECT, STRANGER, Decision
 from semireal.manifest import Row
 from semireal.measured import Image, Job
+from semireal.params.filter import Filter
 from semireal.vision import efficientnet, identity
 from semireal.vision.identity import Heads, Vector
 
@@ -60,6 +62,23 @@ def known(paths: Sequence[Path], rows: Sequence[Row], decided: Mapping[str, Deci
     heads = identity.compared(vectors, [str(row["domain"]) for row, _ in seen])
     answers = answered(ids, decided)
     return Known(ids, heads, answers, identity.probabilities(heads, answers))
+
+
+def recognised(resized: Path, looked: Sequence[Row], params: Filter, decided: Mapping[str, Decision]) -> Sequence[Row]:
+    """The rows of stage filter, `character` in those that its other rules keep: the probability of being it.
+
+    As they are while nothing was learned.
+    """
+    rest = [row for row in looked if row["status"] == manifest.KEPT and not filter.verdict(row, params)]
+    found = known([resized / row["file"] for row in rest], rest, decided)
+    if found is None or found.learned is None:
+        stage.say(
+            f"filter: filter.min_character has nothing to go by: nobody was rejected as {STRANGER!r} yet. "
+            "`semireal review` asks for those whose answer helps most"
+        )
+        return looked
+    shares = dict(zip(found.ids, found.learned.round(4).tolist(), strict=True))
+    return [row | {"character": shares[row["id"]]} if row["id"] in shares else row for row in looked]
 
 
 def answered(ids: Sequence[str], decided: Mapping[str, Decision]) -> dict[int, bool]:

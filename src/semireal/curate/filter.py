@@ -61,9 +61,6 @@ def write(resized: Path, out: Path, looked: Sequence[Row], params: Filter, decid
     """Copy what passes, with manifest and report."""
     (out / "images").mkdir()
 
-    if params.min_character is not None:
-        looked = recognised(resized, looked, params, decided)
-
     def one(row: Row) -> Row:
         if row["status"] == manifest.REJECTED:
             return row
@@ -104,22 +101,6 @@ def measures(img: Pixels, row: Row, classifier: style.Classifier) -> Row:
         turn, tilt = quality.pose(points, row.get("turned") or 0)
         added |= {"turn": round(turn, 3), "tilt": round(tilt, 1)}
     return added
-
-
-def recognised(resized: Path, looked: Sequence[Row], params: Filter, decided: Mapping[str, Decision]) -> Sequence[Row]:
-    """The rows, with the probability of being the character for all that the other rules keep, once it was learned."""
-    from semireal.curate import character  # with PyTorch, which takes seconds, and is not needed otherwise
-
-    rest = [row for row in looked if row["status"] == manifest.KEPT and not verdict(row, params)]
-    found = character.known([resized / row["file"] for row in rest], rest, decided)
-    if found is None or found.learned is None:
-        stage.say(
-            f"filter: filter.min_character has nothing to go by: nobody was rejected as {decisions.STRANGER!r} yet. "
-            "`semireal review` asks for those whose answer helps most"
-        )
-        return looked
-    shares = dict(zip(found.ids, found.learned.round(4).tolist(), strict=True))
-    return [row | {"character": shares[row["id"]]} if row["id"] in shares else row for row in looked]
 
 
 def verdict(row: Row, params: Filter) -> str:

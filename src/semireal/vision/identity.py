@@ -15,10 +15,9 @@ from sklearn.linear_model import LogisticRegression
 
 from semireal.images import Pixels
 from semireal.vision.efficientnet import EfficientNetLite0
-from semireal.vision.looks import WHOLE, look
+from semireal.vision.looks import WHOLE, face_of, look
 
 SIZE = 512  # numbers that a head is known by; 128 do as well, and 2560 not better
-FACE = (0.16, 0.84)  # of the side, both ways: what is in it is the face, with little of the hair
 ODD = 5  # directions in which most of a set differs; whoever is far out in these is odd
 LEARNED = 20  # those that answers are learned in; by 10 and 40 as by 20
 TRUST = 0.05  # that a head about which nobody was asked belongs, against 1 of an answer
@@ -38,12 +37,6 @@ def features(net: EfficientNetLite0, pictures: Pixels) -> NDArray[np.float16]:
     turned = np.random.default_rng(0).standard_normal((2 * WHOLE, SIZE)) / np.sqrt(SIZE)
     known: NDArray[np.float16] = (seen @ turned).astype(np.float16)
     return known
-
-
-def face_of(pictures: Pixels) -> Pixels:
-    """The middle of NHWC heads, where the face is."""
-    first, end = (round(edge * pictures.shape[1]) for edge in FACE)
-    return np.ascontiguousarray(pictures[:, first:end, first:end])
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ BAND = (168, 336)  # px, height and width of the band as the network sees it; at
 BATCH = 16
 # of the band, in distances between the eyes: its width, and how far it reaches above and below them
 WIDTH, ABOVE, BELOW = 2.9, 0.75, 0.7
+FACE = (0.16, 0.84)  # of the side of a head, both ways: the face, with little of the hair
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ def band_of(eyes: NDArray[np.floating]) -> Band:
     distance = float(np.median(np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1)))
     rows, columns = (y - ABOVE * distance, y + BELOW * distance), (x - WIDTH / 2 * distance, x + WIDTH / 2 * distance)
     return Band(*(float(min(max(edge, 0), 1)) for edge in (*rows, *columns)))
+
+
+def face_of(heads: Pixels) -> Pixels:
+    """The middle of NHWC heads, where the face is."""
+    first, end = (round(edge * heads.shape[1]) for edge in FACE)
+    return np.ascontiguousarray(heads[:, first:end, first:end])
 
 
 def look(net: EfficientNetLite0, pictures: Pixels, band: Band | None, device: torch.device) -> Looks:

@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 
 from semireal.images import Pixels
 from semireal.vision.efficientnet import EfficientNetLite0
-from semireal.vision.identity import face_of
-from semireal.vision.looks import look
+from semireal.vision.looks import face_of, look
 
 MOST = 64  # heads that are looked at
 SURE = 6.0  # standard deviations of chance; of 112 drawn heads those without a mark come to 3, those with a scar to 25
