@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from semireal import images, manifest
 from semireal.classifiers import labelled
@@ -35,16 +36,10 @@ SIDE = 256  # px
 MARGIN, LIFT = 0.35, 0.1  # of params.yaml
 
 
-def auc(belongs: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
-    """Share of the pairs of one who belongs and one who does not in which the first has the higher score."""
-    own, others = score[belongs][:, None], score[~belongs][None]
-    return float(((own > others) + 0.5 * (own == others)).mean())
-
-
 def session(heads: Heads, belongs: NDArray[np.bool_], at_once: int, limit: int) -> list[dict[str, Any]]:
     """A row before any answer, and one after each round of questions."""
     answers: dict[int, bool] = {}
-    rows: list[dict[str, Any]] = [{"answers": 0, "auc": auc(belongs, -heads.odd)}]
+    rows: list[dict[str, Any]] = [{"answers": 0, "auc": roc_auc_score(belongs, -heads.odd)}]
     learned = None
     while len(answers) < limit:
         asked = identity.to_ask(heads, learned, answers, min(at_once, limit - len(answers)))
@@ -58,8 +53,8 @@ def session(heads: Heads, belongs: NDArray[np.bool_], at_once: int, limit: int) 
         rows.append(
             {
                 "answers": len(answers),
-                "auc": auc(belongs, score),
-                "auc of the rest": auc(belongs[rest], score[rest]) if both else None,
+                "auc": roc_auc_score(belongs, score),
+                "auc of the rest": roc_auc_score(belongs[rest], score[rest]) if both else None,
                 "strangers found": int((~belongs[list(answers)]).sum()),
                 "purity": float(belongs[kept].mean()),
                 "kept of the right": float(kept[belongs].mean()),

@@ -54,7 +54,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 
 
 class Relativistic(Step):
-    """The pairing loss with R1 and R2 of R3GAN (arXiv:2501.05441, eq. 2 and 3), both as often as R1 here."""
+    """The pairing loss with R1 and R2 of R3GAN (arXiv:2501.05441), both as often as R1 here."""
 
     def _generator_adversarial(self) -> None:
         latents, real = self._draw_latents(self.given.batch), self._draw_reals()

@@ -1,23 +1,32 @@
 """The review page for tests: the data of all stages, and the server in a process of its own."""
 
+import asyncio
+import http.client
 import io
+import json
 import os
 import re
+import secrets
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from aiohttp import web
 from PIL import Image
 
 from conftest import ROOT
+from heads import head
 from semireal import manifest
-from semireal.collect.gallery.faces import draw, face_box
-from semireal.faces.crop import square
-from semireal.images import Pixels, encode_jpeg, resize
+from semireal.images import encode_jpeg
+from semireal.review import server
 
+FILE = Path("experiments/decisions/geralt.csv")
+DATASET = Path("data/dataset")
 POORER, TWIN = 10, 25  # every tenth image is blurred, of the others every 25th is a near-duplicate
 TOKENS: dict[int, str] = {}  # by port
 
@@ -81,14 +90,6 @@ def make_heads(folder: Path, own: int, strangers: int) -> dict[str, bool]:
     return truth
 
 
-def head(who: str, style: str, seed: int, side: int) -> Pixels:
-    """A head as stage crop cuts it, by the box that the drawing knows."""
-    picture = draw(who, style, np.random.default_rng(seed))
-    box = face_box(who, style, np.random.default_rng(seed))
-    left, top, width = square(box, 0.35, 0.1, (picture.shape[1], picture.shape[0]))
-    return resize(picture[top : top + width, left : left + width], side)
-
-
 def picture(n: int, suffix: str) -> bytes:
     """A small picture of one of 16 colours."""
     buffer = io.BytesIO()
@@ -120,3 +121,54 @@ def process(folder: Path, before: str = "", browser: bool = False) -> Iterator[t
             yield int(found[1]), running
         finally:
             running.kill()
+
+
+@contextmanager
+def serving(stage: Path = DATASET) -> Iterator[int]:
+    """The application on a free port, in a thread."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    port: int = listening.getsockname()[1]
+    loop = asyncio.new_event_loop()
+    TOKENS[port] = secrets.token_urlsafe(32)
+    runner = web.AppRunner(server.make_app(stage, port, TOKENS[port]), access_log=None, shutdown_timeout=0.1)
+    loop.run_until_complete(runner.setup())
+    loop.run_until_complete(web.SockSite(runner, listening).start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield port
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def ask(
+    port: int, method: str, url: str, body: Any = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes, http.client.HTTPMessage]:
+    """One request, as the page makes it unless `headers` say otherwise; "" takes a header away."""
+    own = {"Host": f"127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin", "Cookie": f"semireal-{port}={TOKENS[port]}"}
+    if method == "POST":
+        own |= {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    connection.putrequest(method, url, skip_host=True)
+    for name, value in (own | (headers or {}) | {"Content-Length": str(len(data or b""))}).items():
+        if value:
+            connection.putheader(name, value)
+    connection.endheaders(data)
+    answer = connection.getresponse()
+    with closing(connection):
+        return answer.status, answer.read(), answer.headers
+
+
+def decide(port: int, action: str, *ids: str, **more: Any) -> tuple[int, Any]:
+    status, text, _ = ask(port, "POST", "/decide", {"name": "geralt", "ids": ids, "action": action} | more)
+    return status, json.loads(text) if status == 200 else text.decode()
+
+
+def undo(port: int) -> Any:
+    status, text, _ = ask(port, "POST", "/undo", {"name": "geralt"})
+    assert status == 200, text
+    return json.loads(text)

@@ -244,7 +244,10 @@ def test_without_decisions_the_rules_decide(make_dataset: Callable[..., Path], t
     assert manifest.read(tmp_path / "a")["reason"].tolist() == ["file too small", ""]
 
 
-def test_who_is_somebody_else_is_learned_from_decisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_is_somebody_else_is_learned_from_decisions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEMIREAL_WORKERS", "1")  # processes take longer to begin
     truth = make_heads(tmp_path, 18, 3)
     resized = path_of(tmp_path, "dataset")
     one, other, third = (key for key, geralt in truth.items() if not geralt)

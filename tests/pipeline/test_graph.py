@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 from semireal import manifest
+from semireal.curate import decisions
 from semireal.stylegan2 import load_networks, save_networks
 from tiny import ALL, copy, experiment_of, merge, shell
 
@@ -20,6 +21,23 @@ from tiny import ALL, copy, experiment_of, merge, shell
 def repo(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository in which `dvc repro` and a sweep over the characters have run."""
     return copy(made, tmp_path_factory.mktemp("pipeline") / "semi real")
+
+
+@pytest.mark.slow
+def test_the_filter_learns_who_it_is_where_it_is_asked_to(made: Path, tmp_path: Path) -> None:
+    repo = copy(made, tmp_path / "semi real")
+    before = manifest.read_kept(repo / "data/filtered")
+    lines = [f"{before[0]['id']},reject,,{decisions.STRANGER}", *(f"{row['id']},keep,," for row in before[1:3])]
+    (repo / "experiments/decisions/geralt.csv").write_text("\n".join([",".join(decisions.COLUMNS), *sorted(lines), ""]))
+    text = (repo / "params.yaml").read_text()
+    (repo / "params.yaml").write_text(text.replace("min_character: null", "min_character: 0.5"))
+    shell(repo, "dvc", "repro", "-q", "filter")
+    rows = {row["id"]: row for row in manifest.read(repo / "data/filtered").to_dict("records")}
+    assert rows[before[0]["id"]]["reason"] == "rejected by hand"
+    assert all(rows[row["id"]]["status"] == manifest.KEPT for row in before[1:3])
+    assert all(0 <= rows[row["id"]]["character"] <= 1 for row in before)
+    found = [row for row in rows.values() if row["rule"] == decisions.ANOTHER]
+    assert all(row["character"] < 0.5 for row in found)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reviewing import head
+from heads import head
 from semireal.vision import efficientnet, identity
 from semireal.vision.identity import Heads, compared, probabilities, to_ask
 

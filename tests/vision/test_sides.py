@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reviewing import head
+from heads import head
 from semireal.vision import efficientnet, sides
 
 CPU = torch.device("cpu")

@@ -7,6 +7,7 @@ well that goes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -17,9 +18,9 @@ from semireal.images import Pixels
 from semireal.vision.efficientnet import EfficientNetLite0
 from semireal.vision.looks import WHOLE, face_of, look
 
-SIZE = 512  # numbers that a head is known by; 128 do as well, and 2560 not better
+SIZE = 512  # numbers that a head is known by; 128 do nearly as well, and 2560 not better
 ODD = 5  # directions in which most of a set differs; whoever is far out in these is odd
-LEARNED = 20  # those that answers are learned in; by 10 and 40 as by 20
+LEARNED = 20  # those that answers are learned in; 10 do as well
 TRUST = 0.05  # that a head about which nobody was asked belongs, against 1 of an answer
 FREEDOM = 3.0  # of the weights; the inverse of how strongly they are held to 0
 
@@ -34,9 +35,13 @@ def features(net: EfficientNetLite0, pictures: Pixels) -> NDArray[np.float16]:
     """
     views = pictures, face_of(pictures)
     seen = np.concatenate([look(net, view, None, torch.device("cpu")).whole for view in views], axis=1)
-    turned = np.random.default_rng(0).standard_normal((2 * WHOLE, SIZE)) / np.sqrt(SIZE)
-    known: NDArray[np.float16] = (seen @ turned).astype(np.float16)
+    known: NDArray[np.float16] = (seen @ _projection()).astype(np.float16)
     return known
+
+
+@lru_cache(maxsize=1)
+def _projection() -> Vector:
+    return np.asarray(np.random.default_rng(0).standard_normal((2 * WHOLE, SIZE)) / np.sqrt(SIZE))
 
 
 @dataclass(frozen=True)

@@ -296,7 +296,7 @@ function complete(card, image, place) {
 
 function paint(card, image, place) {
   const is = now(image), number = answering ? "character" : form.elements.number.value || "score";
-  const value = number === "character" ? columnOf.get(number)?.[image] ?? undefined : items.get(image)?.[number];
+  const value = columnOf.get(number)?.[image] ?? items.get(image)?.[number];
   card.className = `card ${is.status}${is.hand ? " hand" : ""}${images.cropped[image] ? "" : " fixed"}${place === cursor ? " cursor" : ""}`;
   card.setAttribute("aria-selected", selected.has(image));
   const [badge, score, status, dot] = card.querySelectorAll(".badge, .score, .status, .dot");
@@ -449,14 +449,17 @@ async function learnWho() {
   const line = byId("asking-line");
   byId("asking").hidden = false;
   if (!asked) line.textContent = "looking at all heads, each once \u2026";
-  for (const name of ["ask-more", "ask-strangers"]) byId(name).disabled = true;
+  const buttons = ["ask-more", "ask-strangers"].map(byId);
+  for (const button of buttons) button.disabled = true;
   try {
-    await sending.catch(() => {}); // what was answered is on disk
+    await sending; // what was answered is on disk
     asked = await ask("ask", {});
   } catch (error) {
     complain(error);
     byId("asking").hidden = !asked;
     return;
+  } finally {
+    for (const button of buttons) button.disabled = false;
   }
   if (large.open) large.close();
   const { answers, heads, strangers, wrong, ids } = asked;
@@ -469,7 +472,6 @@ async function learnWho() {
   line.textContent = `${answers} of ${heads} answered: ${sure}`;
   byId("ask-more").disabled = !ids.length;
   byId("ask-strangers").hidden = !strangers.length;
-  byId("ask-strangers").disabled = false;
   byId("ask-strangers").textContent = `Look at ${strangers.length} that seem somebody else`;
   repaint();
 }
