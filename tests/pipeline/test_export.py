@@ -359,7 +359,7 @@ def test_card_takes_nothing_that_was_changed(published: Path, tmp_path: Path, fi
 
 
 def test_a_registered_generator_is_fetched_and_drawn_from(published: Path, tmp_path: Path) -> None:
-    """From another folder that is no repository, by the commands of the README."""
+    """From another folder that is no repository, by the commands of docs/publishing.md."""
     origin, store = published.parent / "origin.git", published.parent / "store"
     remote = ["--remote", "store", "--remote-config", f"url={store}"]
     for version, seed in [("v1.0.0", 0), ("v1.1.0", 1)]:

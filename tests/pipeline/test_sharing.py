@@ -39,7 +39,7 @@ class Store:
 
 
 def connect(repo: Path, store: Store) -> None:
-    """What the README says: a default remote in .dvc/config.local, which git does not see."""
+    """What docs/sharing.md says: a default remote in .dvc/config.local, which git does not see."""
     shell(repo, "dvc", "remote", "add", "--local", "-d", "store", store.url)
     for key, value in {"verify": "true", **store.options}.items():
         shell(repo, "dvc", "remote", "modify", "--local", "store", key, value)
@@ -244,7 +244,7 @@ def test_damage_in_a_remote_is_noticed_and_mended(author: Path, hub: Path, pushe
     assert "failed to pull" in text
     assert "data/crops" in text
     assert f"corrupted cache file '{other / '.dvc/cache/files/md5' / digest[:2] / digest[2:]}'" in text
-    # what the README says: cache and remote have the same layout (DVC would not push what is in a known folder)
+    # what docs/sharing.md says: cache and remote have the same layout (DVC would not push what is in a known folder)
     shutil.copyfile(author / ".dvc/cache" / damaged.relative_to(store), damaged)
     shell(other, *pull)
     assert NEW not in shell(other, "dvc", "repro")
