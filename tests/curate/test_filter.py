@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,10 @@ PARAMS = Filter(
     max_tilt=45,
     min_agreement=0.2,
     min_character=None,
+    max_others=0,
+    max_marks=None,
 )
-ANY_STYLE = Filter(1000, 100, 0, None, None, None, None, None, None, None, None)
+ANY_STYLE = Filter(1000, 100, 0, None, None, None, None, None, None, None, None, None, None)
 STYLE = {"p_photo": 0.6, "p_portrait": 0.4, "p_line_art": 0.0, "p_anime": 0.0}
 GOOD = STYLE | {
     "crop_side": 200,
@@ -68,6 +71,9 @@ GOOD = STYLE | {
         ({"p_anime": 0.51}, "flat anime"),
         ({"turn": 1.1}, "extreme pose"),
         ({"tilt": 46}, "extreme pose"),
+        ({"others": 1}, "several faces"),
+        ({"others": 0}, ""),
+        ({"others": math.nan}, ""),  # of a manifest from before it was counted
         ({"p_photo": 0.05, "p_portrait": 0.9}, "other domain than declared"),
         ({"p_photo": 0.3, "p_portrait": 0.7}, ""),
         # the first reason is the one that explains the others

@@ -17,7 +17,7 @@ from semireal.params.filter import Filter
 
 RAW = {"in": 12, "kept": 10, "rejected": {"same file": 2}}
 CROPS = {"in": 10, "kept": 6, "rejected": {"no face": 3, "face too small": 1}}
-LAX = Filter(1000, 100, 0, None, None, None, None, None, None, None, None)  # file size alone
+LAX = Filter(1000, 100, 0, None, None, None, None, None, None, None, None, None, None)  # file size alone
 DATASET = {"in": 4, "kept": 3, "rejected": {"near-duplicate": 1}}
 
 

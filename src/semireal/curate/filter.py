@@ -22,6 +22,7 @@ MILDER = dict.fromkeys(("min_bytes", "min_side", "min_detail", "min_agreement", 
     "max_blocks": 1.25,
     "max_line_art": 1.5,
     "max_anime": 1.5,
+    "max_marks": 1.5,
     "max_turn": 1.25,
     "max_tilt": 1.5,
 }
@@ -120,6 +121,8 @@ def verdict(row: Row, params: Filter) -> str:
         ("extreme pose", _above(row.get("turn"), params.max_turn) or _above(row.get("tilt"), params.max_tilt)),
         ("other domain than declared", _below(agreement(row), params.min_agreement)),
         ("file too small", _below(row["bytes"], params.min_bytes)),
+        ("several faces", _above(row.get("others"), params.max_others)),
+        ("marked over", _above(row.get("marks"), params.max_marks)),
         (decisions.ANOTHER, "character" in row and _below(row["character"], params.min_character)),
     )
     return next((reason for reason, failed in checks if failed), "")
