@@ -103,6 +103,7 @@ def test_every_list_has_enough_good_posts_and_a_third_of_others(character: str) 
         "truncated",
         "html",
         "intruder",
+        "made",
     }
     assert kinds["intruder"] / len(listed) == pytest.approx(0.08, abs=0.005)
     assert 0.2 < 1 - kinds["good"] / len(listed) < 0.35

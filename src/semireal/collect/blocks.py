@@ -20,7 +20,7 @@ from semireal.limits import PARTS
 
 LARGEST = 8_000_000  # bytes of a block that are looked at; C2PA with its thumbnails has a tenth
 UNPACKED = 1_000_000  # bytes of a text that is packed
-MOST, BLOCKS = 64_000_000, 1000  # bytes of all blocks of a file, and how many
+MOST, BLOCKS = 64_000_000, 200  # bytes of all blocks of a file, and how many
 SCANNED = 8_000_000  # bytes at the start and at the end of a file whose structure is not followed
 PICTURES = 4  # of such a file, with EXIF each
 C2PA, COMMENT, EXIF, IPTC, PNG_TEXT, XMP = "C2PA", "JPEG comment", "EXIF", "IPTC", "PNG chunk", "XMP"
@@ -31,6 +31,7 @@ _PNG_XMP = b"XML:com.adobe.xmp"
 _TIFF = (b"II*\0", b"MM\0*")
 # ISO/IEC 14496-12: the box of C2PA (C2PA 2.1, A.5); XMP as its own specification lets it be found in any file
 _BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+_EXTENSION = b"!\xff\x0bC2PA_GIF"
 _BEGIN, _END = b"<x:xmpmeta", b"</x:xmpmeta>"
 _EXIF_INSIDE = re.compile(rb"Exif\0\0(?=II\*\0|MM\0\*)")
 
@@ -244,8 +245,20 @@ def _scanned(file: BinaryIO) -> Iterator[Block]:
     if at >= 8:
         length = int.from_bytes(data[at - 8 : at - 4])
         yield _c2pa(data[at : at - 8 + length if length > 1 else None])  # 0: up to the end; 1: told elsewhere
+    at = data.find(_EXTENSION)
+    if at >= 0:
+        yield _c2pa(_sub_blocks(data, at + len(_EXTENSION) + 3))  # behind its authentication code
     for exif in itertools.islice(_EXIF_INSIDE.finditer(data), PICTURES):
         yield from _tiff(io.BytesIO(data[exif.end() : exif.end() + LARGEST]))
+
+
+def _sub_blocks(data: bytes, at: int) -> bytes:
+    """What a GIF has in parts of at most 255 bytes, each behind its length, up to one of length 0."""
+    found = bytearray()
+    while at < len(data) and data[at]:
+        found += data[at + 1 : at + 1 + data[at]]
+        at += 1 + data[at]
+    return bytes(found)
 
 
 def _xmp(data: bytes) -> Block:
