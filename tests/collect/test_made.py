@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 
 from conftest import ROOT, texture
+from hostile import png
 from semireal.collect import blocks, made
 
 C2PA = ROOT / "tests" / "data" / "c2pa"
@@ -52,13 +53,6 @@ def saved(kind: str, **options: Any) -> bytes:
     out = io.BytesIO()
     Image.fromarray(texture(0)).resize((16, 16)).save(out, kind, **options)
     return out.getvalue()
-
-
-def png(**texts: str) -> bytes:
-    about = PngImagePlugin.PngInfo()
-    for key, value in texts.items():
-        about.add_text(key.replace("__", " "), value)
-    return saved("PNG", pnginfo=about)
 
 
 def exif(**fields: str | bytes) -> Image.Exif:

@@ -142,19 +142,19 @@ class Journal:
                 self.listed, self.requests = False, 0
                 for known in self.entries.values():
                     self.count -= known.counts and not known.file
-                    known.listed = known.listed and (bool(known.file) or known.refused or known.spared)
+                    known.listed = known.listed and (bool(known.file) or known.refused)
             case "anew":  # the collection was handed over: the next run lists again, and tries again what failed
                 self.listed, self.requests, self.count = False, 0, 0
                 for known in self.entries.values():
                     known.listed, known.refused, known.failure, known.tries, known.spent_s = False, False, "", 0, 0
 
     def _apply_listed(self, name: str, told: dict[str, Any]) -> None:
+        by = str(dict(told["row"]).get("ai") or "")
         known = self.entries.setdefault(name, Entry(b"", listed=False))
         self.count -= known.counts
         if not known.listed:  # in the order of the new list
             self.entries[name] = self.entries.pop(name)
             known.listed, known.refused = True, known.marked
-        by = told["row"].get("ai", "")
         if known.file:
             told = json.loads(known.item)
             told["row"]["ai"] = by
