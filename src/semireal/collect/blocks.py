@@ -2,6 +2,7 @@
 
 Pillow would give some of these, but it reads all of a WebP or an AVIF, nothing behind the pixels of a PNG, no C2PA, and
 gives up on a broken text; and it copies what each entry of an EXIF block points to, as often as an entry asks for it.
+c2pa-python is a compiled program of 50 MB that judges signatures, of which nobody asked.
 So here is only what tells: no more than LARGEST bytes of a block, MOST of a file, PARTS parts. Nothing raises on bytes
 of strangers.
 """
