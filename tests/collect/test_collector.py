@@ -352,6 +352,8 @@ def test_a_file_that_says_so_is_left_out_and_another_rule_fetches_nothing_anew(r
             table = run(source)
             assert reasons(table) == {"": 4 - left} | ({"made by a machine": left} if left else {})
             assert dict(zip(table["title"], table["ai"], strict=True)) == told
+            # what the list tells of is no file of the collection, also where it was fetched by the other rule
+            assert (table.set_index("title")["id"]["card 0"] == "") == (left > 0)
             assert files_of(faults) == {f"{n}.png": 1 for n in asked}
 
 
