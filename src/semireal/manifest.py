@@ -27,7 +27,7 @@ OTHER_DOMAIN = ", declared as another domain"  # ... and what is behind them whe
 _DECLARED = (
     *("id", "status", "reason", "domain", "file"),
     *("source", "page_url", "file_url", "artist", "title", "licence", "licence_url", "restrictions", "tags"),
-    *("posted", "rendition", "gallery_dl", "sha256", "raw_bytes#"),
+    *("posted", "rendition", "ai", "gallery_dl", "sha256", "raw_bytes#"),
     *("image_id", "raw_width#", "raw_height#", "detector", "score#", "others#", "box", "landmarks"),
     *("geometry", "crop_box", "crop_side#", "turned#", "angle#", "edge#", "outside#", "blocks#", "bytes#"),
     *("declared", "style", "p_photo#", "p_portrait#", "p_line_art#", "p_anime#"),
