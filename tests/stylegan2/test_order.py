@@ -30,6 +30,13 @@ def test_each_group_fills_its_part_of_every_pass() -> None:
     assert [np.unique(groups.times()[members]).tolist() for members in groups.members] == [[4 / 9], [2.0], [4.0]]
 
 
+def test_a_group_is_shuffled_anew_each_time_that_it_is_through() -> None:
+    groups = groups_of([9, 3], [3, 9])
+    firsts = [set(order(1, turn, 12, groups).tolist()) & set(groups.members[0].tolist()) for turn in (0, 3, 6, 9)]
+    assert all(len(first) == 3 for first in firsts)
+    assert len({frozenset(first) for first in firsts}) > 1
+
+
 @given(SIZES, st.data())
 def test_no_image_of_a_group_gets_ahead_of_another(sizes: list[int], data: st.DataObject) -> None:
     cuts = st.integers(1, sum(sizes))
