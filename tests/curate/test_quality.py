@@ -57,7 +57,7 @@ def test_a_head_that_is_turned_in_its_picture_is_looked_at_along_its_own_axes() 
     [np.full((5, 2), 0.5), POINTS + 5, POINTS * 1e200, POINTS - (0, 3), np.full((5, 2), -1e9)],
     ids=["one point", "outside", "huge", "above", "far"],
 )
-def test_landmarks_of_no_face_tell_nothing(points: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_landmarks_of_no_face_tell_nothing(points: np.ndarray) -> None:
     assert quality.light(picture((0, 0, 0)), points) is None
     assert quality.hair(picture((0, 0, 0)), points) == ""
 

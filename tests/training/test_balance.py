@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from conftest import texture
 from semireal.manifest import Row
+from semireal.metrics import extractors
+from semireal.stylegan2 import parallel
 from semireal.stylegan2.order import Groups, order
 from semireal.training import balance
 from semireal.training.balance import MOST
@@ -116,9 +118,9 @@ def test_only_the_first_process_looks(how: str, work_root: Path, monkeypatch: py
     for place, members in enumerate(told.members):
         for number in members:
             names[number] = f"portrait {place}"
-    monkeypatch.setattr(balance.parallel, "rank", lambda: 1)
-    monkeypatch.setattr(balance.parallel, "tell", lambda _: names)
-    monkeypatch.delattr(balance.extractors, "cached")
+    monkeypatch.setattr(parallel, "rank", lambda: 1)
+    monkeypatch.setattr(parallel, "tell", lambda _: names)
+    monkeypatch.delattr(extractors, "cached")
     assert [one.tolist() for one in balance.groups(rows, images, how, None, CPU).members] == [
         one.tolist() for one in told.members
     ]
