@@ -31,8 +31,8 @@ _DECLARED = (
     *("image_id", "raw_width#", "raw_height#", "detector", "score#", "others#", "box", "landmarks"),
     *("geometry", "crop_box", "crop_side#", "turned#", "angle#", "edge#", "outside#", "blocks#", "bytes#"),
     *("declared", "style", "p_photo#", "p_portrait#", "p_line_art#", "p_anime#"),
-    *("sharpness#", "detail#", "turn#", "tilt#", "marks#", "character#", "rule", "note"),
-    *("phash", "fine#", "cluster", "survivor"),
+    *("sharpness#", "detail#", "turn#", "tilt#", "light#", "side#", "hair", "marks#", "character#"),
+    *("rule", "note", "phash", "fine#", "cluster", "survivor"),
 )
 COLUMNS = tuple(name.rstrip("#") for name in _DECLARED)
 NUMBERS = {name.rstrip("#") for name in _DECLARED if name.endswith("#")}
