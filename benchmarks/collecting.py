@@ -102,7 +102,9 @@ def collect(count: int, port: int, report: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"moebooru:http://127.0.0.1:{port}/post?tags=elf"
         defaults = {"limit": None, "per_hour": None, "per_day": None, "pause": None, "licence": None, "options": None}
-        source = Source("portrait", url, None, **defaults, noai="respect", hosts=None, file_mb=1, total_gb=1)
+        source = Source(
+            "portrait", url, None, **defaults, noai="respect", ai="reject", hosts=None, file_mb=1, total_gb=1
+        )
         files = Path(folder) / "a" / "files"
         order = orders.Order("a", url, gallerydl.configuration(source), files, "127.0.0.1", ["127.0.0.1"])
         found: dict[str, collector.Collector] = {}

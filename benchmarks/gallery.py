@@ -33,7 +33,7 @@ def judged(character: str, folder: Path, settings: Params) -> pd.DataFrame:
         one.mkdir()
     rows = []
     for post in posts(character):
-        if post.kind != "html":
+        if post.kind not in ("html", "made"):  # these do not get into a collection
             file = f"{post.id}.{post.extension}"
             (raw / file).write_bytes(render(post))
             rows.append(manifest.kept({"id": str(post.id), "domain": post.style, "source": post.kind}, file=file))

@@ -23,8 +23,13 @@ def main() -> None:
     decided = decisions.read(decisions.file_of(given.name))
     stage.may_write(paths.FILTERED)
     looked: Sequence[Row] = filter.look(paths.RESIZED)
+    # these two with PyTorch, which takes seconds, and is not needed otherwise
+    if given.filter.max_marks is not None:
+        from semireal.curate import marks
+
+        looked = marks.looked_for(paths.RESIZED, looked, given.filter)
     if given.filter.min_character is not None:
-        from semireal.curate import character  # with PyTorch, which takes seconds, and is not needed otherwise
+        from semireal.curate import character
 
         looked = character.recognised(paths.RESIZED, looked, given.filter, decided)
     with stage.output(paths.FILTERED) as out:

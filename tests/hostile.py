@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from semireal.collect.gallery import Gallery
 from semireal.collect.gallery.faults import Fault, Faults
@@ -18,6 +18,16 @@ def card(number: int, side: int = 16) -> bytes:
     noise = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "PNG", compress_level=0)
+    return buffer.getvalue()
+
+
+def png(**texts: str) -> bytes:
+    """A PNG with such texts."""
+    about = PngImagePlugin.PngInfo()
+    for key, value in texts.items():
+        about.add_text(key, value)
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "PNG", pnginfo=about)
     return buffer.getvalue()
 
 

@@ -30,6 +30,19 @@ def texts(axes: Any) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
+def test_variety_is_a_bar_a_property_whatever_its_classes_are_called(drawn: list[Any]) -> None:
+    properties = [("hair: 2", {"dark": 6, "red": 2}), (r"artist: $\frac$", {r"$\frac{1}": 39, "b": 1})]
+    figures.save_variety(properties, "elf", Path("x"))
+    (axes,) = drawn[0].axes
+    assert [(round(bar.get_x(), 3), round(bar.get_width(), 3)) for bar in axes.patches] == [
+        *((0, 0.75), (0.75, 0.25)),
+        *((0, 0.975), (0.975, 0.025)),
+    ]
+    # a class whose part is too small for its name has none
+    assert texts(axes) == ["hair: 2", "dark 75%", "red 25%", r"artist: $\frac$", r"$\frac{1} 98%"]
+    drawn[0].canvas.draw()  # nothing of it is taken for a formula
+
+
 def test_curves_show_losses_and_the_best_snapshot(drawn: list[Any]) -> None:
     history = pd.DataFrame(
         {

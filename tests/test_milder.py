@@ -6,7 +6,7 @@ from semireal import milder
 from semireal.curate import filter as sieve
 from semireal.params.filter import Filter
 
-PARAMS = Filter(0, 128, 0.45, 48.0, None, None, None, 1.0, None, None, None)
+PARAMS = Filter(0, 128, 0.45, 48.0, None, None, None, 1.0, None, None, None, None, None)
 GOOD: dict[str, Any] = {
     "crop_side": 200,
     "bytes": 50_000,

@@ -36,6 +36,7 @@ TINY = {
 TRAIN = Train(
     epochs=2,
     photo_ratio=None,
+    balance=None,
     resolution=8,
     z_dim=4,
     w_dim=4,

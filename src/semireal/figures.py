@@ -1,6 +1,7 @@
 """Pictures for people as PNG, for machines where `dvc plots` cannot load its scripts.
 
-Curves of the training, the funnel, and from the evaluation the psi sweep and the Frechet distance by size.
+Curves of the training, the funnel, the variety of the dataset, and from the evaluation the psi sweep and the Frechet
+distance by size.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,6 +93,28 @@ def save_funnel(
         if back:
             lines = (f"{setting} would bring back {count}" for setting, count in back.items())
             reported.set_xlabel("\n".join(lines), fontsize=8)
+
+
+def save_variety(properties: Sequence[tuple[str, Mapping[str, int]]], name: str, path: Path) -> None:
+    """Draw for each property how many of the images of the dataset have each of its classes, as one bar.
+
+    properties: a line about it, and images by class.
+    """
+    with _saved(path, 8, 0.55 * len(properties) + 0.6) as figure:
+        axes = figure.subplots()
+        for row, (about, images) in enumerate(properties):
+            total, start = sum(images.values()), 0.0
+            axes.text(0, row - 0.42, about, va="bottom", fontsize=8, parse_math=False)
+            for place, (kind, count) in enumerate(images.items()):
+                share = _share(count, total)
+                axes.barh(row, share, left=start, height=0.5, color=f"C{place}", alpha=0.55, edgecolor="white")
+                label = f"{kind} {share:.0%}"
+                if len(label) < 105 * share:  # else it is wider than its part
+                    axes.text(start + 0.005, row, label, va="center", fontsize=7, parse_math=False)
+                start += share
+        axes.set_title(f"{name}: what the dataset pictures how often", fontsize=10)
+        axes.set(xlim=(0, 1), ylim=(len(properties) - 0.6, -0.85))
+        axes.axis("off")
 
 
 def save_sweep(sweep: pd.DataFrame, psi: float, path: Path) -> None:

@@ -27,11 +27,12 @@ OTHER_DOMAIN = ", declared as another domain"  # ... and what is behind them whe
 _DECLARED = (
     *("id", "status", "reason", "domain", "file"),
     *("source", "page_url", "file_url", "artist", "title", "licence", "licence_url", "restrictions", "tags"),
-    *("posted", "rendition", "gallery_dl", "sha256", "raw_bytes#"),
-    *("image_id", "raw_width#", "raw_height#", "detector", "score#", "box", "landmarks"),
+    *("posted", "rendition", "ai", "gallery_dl", "sha256", "raw_bytes#"),
+    *("image_id", "raw_width#", "raw_height#", "detector", "score#", "others#", "box", "landmarks"),
     *("geometry", "crop_box", "crop_side#", "turned#", "angle#", "edge#", "outside#", "blocks#", "bytes#"),
     *("declared", "style", "p_photo#", "p_portrait#", "p_line_art#", "p_anime#"),
-    *("sharpness#", "detail#", "turn#", "tilt#", "character#", "rule", "note", "phash", "fine#", "cluster", "survivor"),
+    *("sharpness#", "detail#", "turn#", "tilt#", "light#", "side#", "hair", "marks#", "character#"),
+    *("rule", "note", "phash", "fine#", "cluster", "survivor"),
 )
 COLUMNS = tuple(name.rstrip("#") for name in _DECLARED)
 NUMBERS = {name.rstrip("#") for name in _DECLARED if name.endswith("#")}

@@ -258,7 +258,7 @@ def _value(value: Any, hint: Any, meta: typing.Mapping[str, Any], key: str) -> A
 
 def _need(allowed: tuple[Any, ...], low: float | None, high: float | None, choices: tuple[str, ...] | None) -> str:
     if choices:
-        return "one of " + ", ".join(choices)
+        return "one of " + ", ".join(choices) + (" or null" if types.NoneType in allowed else "")
     names = {
         int: "a whole number",
         float: "a number",

@@ -14,6 +14,11 @@ def line(given: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in given).split())[:LONGEST]
 
 
+def folded(given: str) -> str:
+    """A name that people write in several ways: spaces, upper and lower case do not count."""
+    return " ".join(given.split()).casefold()
+
+
 def message(given: str) -> str:
     """A message as one line that a terminal may show, with its two ends where it is long.
 

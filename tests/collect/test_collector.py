@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hostile import Cards, card, cards, files_of, gallery
+from hostile import Cards, card, cards, files_of, gallery, png
 from proxy import Answer, proxied
 from scraping import HASTY, Run, definition_of, lists_of, reasons, stored
 from semireal import manifest
@@ -321,6 +321,53 @@ def test_opt_outs_do_not_count_towards_the_limit(run: Run) -> None:
     with gallery(store) as (url, faults):
         assert reasons(run({"a": {"url": f"{url}a", "limit": 3}})) == {"": 3, "opted out": 1}
         assert files_of(faults) == {"1.png": 1, "2.png": 1, "3.png": 1}
+
+
+# --- made by a machine ---
+
+
+def test_what_a_list_shows_to_be_made_by_a_machine_is_not_fetched(run: Run) -> None:
+    store = cards(2)
+    store.posts[0]["tags"] = "a ai_generated"
+    for number in range(2, 6):
+        store.add(number)
+    with gallery(store) as (url, faults):
+        source = {"url": f"{url}a", "limit": 3}
+        for _ in range(2):
+            table = run({"a": source})
+            assert reasons(table) == {"": 3, "made by a machine": 1}  # and does not count towards the limit
+            (row,) = table[table["status"] == "rejected"].to_dict("records")
+            assert (row["ai"], row["id"], row["title"]) == ("tag ai_generated", "", "card 0")
+        assert files_of(faults) == {"1.png": 1, "2.png": 1, "3.png": 1}
+
+
+def test_a_file_that_says_so_is_left_out_and_another_rule_fetches_nothing_anew(run: Run) -> None:
+    store = cards(4)
+    store.posts[0]["tags"] = "a midjourney"
+    store.files["1.png"] = png(parameters="x\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1")
+    with gallery(store) as (url, faults):
+        reject, keep = ({"a": {"url": f"{url}a", "ai": rule}} for rule in ("reject", "keep"))
+        told = {"card 0": "tag midjourney", "card 1": "PNG chunk parameters", "card 2": "", "card 3": ""}
+        for source, left, asked in ((reject, 2, "123"), (keep, 0, "0123"), (reject, 2, "0123"), (keep, 0, "0123")):
+            table = run(source)
+            assert reasons(table) == {"": 4 - left} | ({"made by a machine": left} if left else {})
+            assert dict(zip(table["title"], table["ai"], strict=True)) == told
+            # what the list tells of is no file of the collection, also where it was fetched by the other rule
+            assert (table.set_index("title")["id"]["card 0"] == "") == (left > 0)
+            assert files_of(faults) == {f"{n}.png": 1 for n in asked}
+
+
+def test_another_rule_holds_for_a_collection_that_is_not_complete(run: Run) -> None:
+    store = cards(3)
+    store.posts[0]["tags"] = "a aiart"
+    with gallery(store) as (url, faults):
+        source = {"url": f"{url}a", "per_day": 1}
+        for rule, missing in (("reject", 1), ("keep", 2), ("reject", 1)):
+            with pytest.raises(Unfinished, match=f"a: 1 images; missing: {missing} not tried yet"):
+                run({"a": source | {"ai": rule}})
+        assert reasons(run({"a": source | {"ai": "keep", "per_day": 9}})) == {"": 3}
+        assert files_of(faults) == {f"{n}.png": 1 for n in range(3)}
+        assert lists_of(faults) == 1  # it is not read again either
 
 
 # --- one list, each file once, limits of size ---

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semireal.collect import made
 from semireal.collect.gallery import Gallery, catalogue, server
 from semireal.collect.gallery import faces as drawn
 from semireal.collect.gallery.catalogue import TAGS, Post, posts, render, shown, truth
@@ -103,6 +104,7 @@ def test_every_list_has_enough_good_posts_and_a_third_of_others(character: str) 
         "truncated",
         "html",
         "intruder",
+        "made",
     }
     assert kinds["intruder"] / len(listed) == pytest.approx(0.08, abs=0.005)
     assert 0.2 < 1 - kinds["good"] / len(listed) < 0.35
@@ -123,6 +125,20 @@ def test_every_list_has_enough_good_posts_and_a_third_of_others(character: str) 
         "apng",
         "moving_webp",
     }
+
+
+@pytest.mark.parametrize("character", CHARACTERS)
+def test_what_a_machine_made_is_marked_and_at_the_end(character: str, tmp_path: Path) -> None:
+    listed = posts(character)
+    found = [post for post in listed if post.kind == "made"]
+    assert found == listed[-6:]
+    assert not any(made.of_list({"tags": " ".join(post.tags)}) for post in listed[:-6])
+    marks = []
+    for post in found[:3]:
+        assert truth(post).box is not None
+        (tmp_path / "file").write_bytes(render(post))
+        marks.append(made.of_list({"tags": " ".join(post.tags)}) or made.of_file(tmp_path / "file"))
+    assert marks == ["tag ai_generated", "IPTC trainedAlgorithmicMedia", "PNG chunk parameters"]
 
 
 def test_anybody_is_never_one_of_the_characters() -> None:

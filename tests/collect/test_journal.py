@@ -12,8 +12,9 @@ from semireal.collect.journal import Journal
 from semireal.collect.listing import Item
 
 
-def item(name: str, title: str = "") -> Item:
-    return Item(name, [f"https://example.org/{name}.png"], {"User-Agent": "x"}, {}, {"title": title or name})
+def item(name: str, title: str = "", ai: str = "") -> Item:
+    row = {"title": title or name, "ai": ai}
+    return Item(name, [f"https://example.org/{name}.png"], {"User-Agent": "x"}, {}, row)
 
 
 def test_half_a_line_is_dropped(tmp_path: Path) -> None:
@@ -47,6 +48,19 @@ def test_what_a_site_says_later_does_not_change_the_row_of_a_file_that_is_here(t
         assert known.count == 2
 
 
+def test_what_a_site_says_later_about_machines_counts_for_a_file_that_is_here(tmp_path: Path) -> None:
+    journal = Journal.load(tmp_path / "journal.jsonl", spare=True)
+    journal.listed_item(item("x", "first"))
+    journal.add("done", "x", file="x.png", address="https://example.org/x.png", version="1")
+    for ai, count in (("tag aiart", 0), ("", 1), ("tag aiart", 0)):
+        journal.add("anew")
+        journal.listed_item(item("x", "second", ai))
+        for known in (journal, Journal.load(journal.path, spare=True)):
+            assert known.item("x")["row"] == {"title": "first", "ai": ai}
+            assert (known.count, known.entries["x"].spared) == (count, not count)
+    assert Journal.load(journal.path).count == 1
+
+
 def test_a_list_that_says_nothing_new_adds_no_line(tmp_path: Path) -> None:
     journal = Journal.load(tmp_path / "journal.jsonl")
     for title in ("first", "first", "second", "second"):
@@ -60,7 +74,8 @@ def state(journal: Journal) -> dict[str, Any]:
     """What matters of a journal."""
     whole = {key: value for key, value in vars(journal).items() if key not in ("path", "lines", "entries")}
     entries = [
-        (n, e.item, e.listed, e.refused, e.marked, e.file, e.failure, e.tries) for n, e in journal.entries.items()
+        (n, e.item, e.listed, e.refused, e.spared, e.marked, e.file, e.failure, e.tries)
+        for n, e in journal.entries.items()
     ]
     listed = [entry for entry in entries if entry[2]]
     # the order of what is not listed does not matter
@@ -70,7 +85,7 @@ def state(journal: Journal) -> dict[str, Any]:
 NAMES = st.sampled_from("abcdef")
 EVENTS = st.lists(
     st.one_of(
-        st.tuples(st.just("listed"), NAMES, st.sampled_from(["one", "two"])),
+        st.tuples(st.just("listed"), NAMES, st.sampled_from(["one", "two", "tag aiart"])),
         st.tuples(
             st.sampled_from(["begun", "done", "failed", "spent", "refused", "marked", "noted"]), NAMES, st.just("")
         ),
@@ -91,14 +106,14 @@ MORE: dict[str, dict[str, Any]] = {
 
 
 @settings(max_examples=300, deadline=None)
-@given(EVENTS)
+@given(EVENTS, st.booleans())
 def test_a_journal_that_is_written_anew_says_the_same(
-    tmp_path_factory: Any, events: list[tuple[str, str, str]]
+    tmp_path_factory: Any, events: list[tuple[str, str, str]], spare: bool
 ) -> None:
-    journal = Journal(tmp_path_factory.mktemp("journal") / "journal.jsonl")
+    journal = Journal(tmp_path_factory.mktemp("journal") / "journal.jsonl", spare)
     for event, name, title in events:
         if event == "listed":
-            journal.listed_item(item(name, title))
+            journal.listed_item(item(name, title, title if title.startswith("tag") else ""))
         elif name and name not in journal.entries:
             continue
         elif event == "noted":
@@ -109,11 +124,13 @@ def test_a_journal_that_is_written_anew_says_the_same(
             journal.add("refused", name, marked=event == "marked")
         elif event != "done" or not journal.entries[name].refused:
             journal.add(event, name, **MORE[event])
-    assert journal.count == sum(e.listed and not e.refused for e in journal.entries.values())
-    said = state(journal)
-    assert state(Journal.load(journal.path)) == said if events and journal.lines else True
+    assert journal.count == sum(e.listed and not e.refused and not e.spared for e in journal.entries.values())
+    said, other = state(journal), Journal.load(journal.path, spare=not spare)
+    assert state(Journal.load(journal.path, spare=spare)) == said if events and journal.lines else True
+    assert other.count == sum(e.listed and not e.refused and not e.spared for e in other.entries.values())
+    assert [known.item for known in other.entries.values()] == [known.item for known in journal.entries.values()]
     journal._write_anew()
-    assert state(Journal.load(journal.path)) == said
+    assert state(Journal.load(journal.path, spare=spare)) == said
 
 
 def test_a_journal_does_not_grow_with_what_is_over(tmp_path: Path, monkeypatch: Any) -> None:

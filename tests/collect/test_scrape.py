@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from conftest import ROOT, texture
+from hostile import png
 from semireal import manifest
 from semireal.collect import scrape, takedowns
 from semireal.collect.source import load_sources
@@ -105,6 +106,34 @@ def test_names_in_any_encoding_and_other_files_do_not_break_a_collection(
     assert "source phone gave no image (format not supported: HEIC 1)" in capsys.readouterr().err
 
 
+def test_a_folder_is_searched_for_what_a_machine_made(collect: Callable[..., Path], work_root: Path) -> None:
+    source = folder_of(work_root, "mine", 2)
+    (work_root / "mine" / "a.png").write_bytes(png(Software="NovelAI"))
+    shutil.copy(ROOT / "tests" / "data" / "c2pa" / "made.jpg", work_root / "mine" / "b.jpg")
+    for rule, kept in (("reject", 2), ("keep", 4)):
+        out = collect({"a": source | {"ai": rule}, "b": source | {"limit": 1}}, rule)
+        table = manifest.read(out)
+        rows = table[table["source"] == "a"].set_index("title")
+        assert dict(rows["ai"]) == {
+            "0": "",
+            "1": "",
+            "a": "PNG chunk Software NovelAI",
+            "b": "C2PA trainedAlgorithmicMedia",
+        }
+        report = json.loads((out / "report.json").read_text())
+        assert report["kept"] == kept
+        assert report["rejected"] == {"same file": 1} | ({"made by a machine": 2} if rule == "reject" else {})
+        assert len(list((out / "images").iterdir())) == kept
+
+
+def test_the_gallery_has_what_a_machine_made(collect: Callable[..., Path], work_root: Path) -> None:
+    sources = {"a": {"url": "demo:elf+ai_generated", "domain": "auto", "ai": "keep"}}
+    assert [row["ai"] for row in manifest.read_kept(collect(sources, "keep"))] == ["tag ai_generated"] * 2
+    sources["a"]["ai"] = "reject"
+    with pytest.raises(UserError, match=r"none of 2 images kept \(made by a machine 2\)"):
+        collect(sources, "reject")
+
+
 def test_a_source_may_have_both_domains(collect: Callable[..., Path], work_root: Path) -> None:
     out = collect({"a": folder_of(work_root, "mixed", 2) | {"domain": "auto"}})
     assert [row["domain"] for row in manifest.read_kept(out)] == ["auto", "auto"]
@@ -150,6 +179,7 @@ def test_a_lower_limit_takes_less_and_a_higher_one_more(collect: Callable[..., P
         ({"a": {"domain": "photo", "url": ""}}, "need either url or folder"),
         ({"a": {"domain": "photo", "url": "demo:elf", "folder": "x"}}, "need either url or folder"),
         ({"a": {"domain": "paint", "url": "demo:elf"}}, r"sources\.a\.domain: found 'paint'"),
+        ({"a": {"domain": "photo", "url": "demo:elf", "ai": "no"}}, r"sources\.a\.ai: found 'no', need one of reject"),
         ({"a": {"domain": "photo", "url": "demo:elf", "limit": 0}}, r"sources\.a\.limit: found 0"),
         ({"a b": {"domain": "photo", "url": "demo:elf"}}, "name of a source"),
         ({"a": {"domain": "photo", "folder": "no/such"}}, "folder no/such not found"),

@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from semireal.collect.gallery.catalogue import Kind, Post, posts, render, truth
 from semireal.collect.gallery.faces import CHARACTERS, draw
 from semireal.curate import character, decisions, dedupe, filter, resize, style
 from semireal.curate.decisions import Decision
-from semireal.curate.filter import measures, verdict
+from semireal.curate.filter import lit, measures, verdict
 from semireal.curate.filter import run as run_filter
 from semireal.curate.quality import sharpness
 from semireal.faces import crop
@@ -39,8 +40,10 @@ PARAMS = Filter(
     max_tilt=45,
     min_agreement=0.2,
     min_character=None,
+    max_others=0,
+    max_marks=None,
 )
-ANY_STYLE = Filter(1000, 100, 0, None, None, None, None, None, None, None, None)
+ANY_STYLE = Filter(1000, 100, 0, None, None, None, None, None, None, None, None, None, None)
 STYLE = {"p_photo": 0.6, "p_portrait": 0.4, "p_line_art": 0.0, "p_anime": 0.0}
 GOOD = STYLE | {
     "crop_side": 200,
@@ -68,6 +71,9 @@ GOOD = STYLE | {
         ({"p_anime": 0.51}, "flat anime"),
         ({"turn": 1.1}, "extreme pose"),
         ({"tilt": 46}, "extreme pose"),
+        ({"others": 1}, "several faces"),
+        ({"others": 0}, ""),
+        ({"others": math.nan}, ""),  # of a manifest from before it was counted
         ({"p_photo": 0.05, "p_portrait": 0.9}, "other domain than declared"),
         ({"p_photo": 0.3, "p_portrait": 0.7}, ""),
         # the first reason is the one that explains the others
@@ -88,6 +94,21 @@ def test_a_face_without_landmarks_has_no_pose() -> None:
     row = {key: value for key, value in GOOD.items() if key not in ("turn", "tilt")}
     assert verdict(row, PARAMS) == ""
     assert verdict(row | {"turn": float("nan")}, PARAMS) == ""
+
+
+def test_light_and_hair_are_looked_at_where_the_landmarks_are() -> None:
+    """In the finished square, which lay turned in its raw image."""
+    img = np.full((200, 200, 3), 120, np.uint8)
+    img[:60] = (150, 66, 34)
+    img[:, 100:] //= 2
+    eyes_nose_mouth = np.array([[80, 100], [120, 100], [100, 120], [86, 140], [114, 140]])
+    straight = {"landmarks": " ".join(map(str, eyes_nose_mouth.ravel())), "crop_box": "0 0 200 200", "angle": 0.0}
+    found = lit(img, straight)
+    assert found == {"light": pytest.approx(39, abs=2), "side": pytest.approx(-24, abs=3), "hair": "red"}
+    quarter = np.column_stack([200 - eyes_nose_mouth[:, 1], eyes_nose_mouth[:, 0]])
+    assert lit(img, straight | {"landmarks": " ".join(map(str, quarter.ravel())), "angle": 90.0}) == found
+    far = straight | {"crop_box": "900 900 1000 1000"}
+    assert lit(img, far) == {"hair": ""}
 
 
 def test_light_and_contrast_do_not_change_sharpness() -> None:

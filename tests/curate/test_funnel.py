@@ -17,8 +17,9 @@ from semireal.params.filter import Filter
 
 RAW = {"in": 12, "kept": 10, "rejected": {"same file": 2}}
 CROPS = {"in": 10, "kept": 6, "rejected": {"no face": 3, "face too small": 1}}
-LAX = Filter(1000, 100, 0, None, None, None, None, None, None, None, None)  # file size alone
-DATASET = {"in": 4, "kept": 3, "rejected": {"near-duplicate": 1}}
+LAX = Filter(1000, 100, 0, None, None, None, None, None, None, None, None, None, None)  # file size alone
+HAIR = {"classes": 2, "effective": 1.89, "images": {"dark": 2, "red": 1}, "unknown": 0}
+DATASET = {"in": 4, "kept": 3, "rejected": {"near-duplicate": 1}, "variety": {"hair": HAIR}}
 
 
 def filtered(make_dataset: Callable[..., Path], out: Path, decided: dict[str, Decision]) -> funnel.Report:
@@ -68,6 +69,14 @@ def test_picture_and_metric_do_not_depend_on_the_hour(
         save(steps, back, name, path)
 
     monkeypatch.setattr(figures, "save_funnel", watched)
+    shown: list[Any] = []
+    save_variety = figures.save_variety
+
+    def seen(properties: Any, name: str, path: Path) -> None:
+        shown.append(properties)
+        save_variety(properties, name, path)
+
+    monkeypatch.setattr(figures, "save_variety", seen)
     for name, report in (("raw", RAW), ("crops", CROPS | {"milder": {"min_face: 36": 1}}), ("dataset", DATASET)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "report.json").write_text(json.dumps(report))
@@ -76,10 +85,11 @@ def test_picture_and_metric_do_not_depend_on_the_hour(
         (tmp_path / name).mkdir()
         raw, crops, dataset = (tmp_path / stage for stage in ("raw", "crops", "dataset"))
         funnel.run(raw, crops, tmp_path / "filtered", dataset, tmp_path / name, "elf")
-        pictures.append((tmp_path / name / "funnel.png").read_bytes())
+        pictures.append([(tmp_path / name / f"{one}.png").read_bytes() for one in ("funnel", "variety")])
         with Image.open(tmp_path / name / "funnel.png") as img:
             assert img.width == 960
     assert pictures[0] == pictures[1]
+    assert shown == [[("hair: 2, effective 1.89, largest 67%", {"dark": 2, "red": 1})]] * 2
     assert drawn == [{"crop.min_face: 36": 1}] * 2
     assert json.loads((tmp_path / "one/funnel.json").read_text()) == {
         "raw": 10,

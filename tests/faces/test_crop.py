@@ -145,6 +145,23 @@ def test_all_faces_or_the_largest(picture: Path) -> None:
     assert [r["id"] for r in cropped(picture, lambda _: two, PARAMS)] == ["00ff-0"]
 
 
+def test_further_faces_count_where_they_are_large_and_in_the_square() -> None:
+    one = face(100, 100, 200, 200)  # its square: from 55 to 245 across, from 43 to 233 down
+    beside, behind, outside = face(205, 120, 255, 170), face(60, 60, 95, 95), face(300, 100, 380, 180)
+    count = crop.others(one, [one, beside, behind, outside], PARAMS, (1000, 1000))
+    assert count == 1
+    assert crop.others(beside, [one, beside], PARAMS, (1000, 1000)) == 0  # the middle of the large one is not in it
+    assert crop.others(one, [one], PARAMS, (1000, 1000)) == 0
+
+
+def test_a_second_face_in_the_square_is_told(picture: Path) -> None:
+    img = images.load_rgb(picture)
+    twice = [face(20, 20, 120, 120), face(100, 30, 160, 90)]
+    row = crop.crop_image(picture, ROW, lambda *_: twice, upright.Upright(), PARAMS, FINAL, picture.with_name("h"))[0]
+    assert min(img.shape[:2]) > 160
+    assert row["others"] == 1
+
+
 def test_rejections_have_a_row_and_no_file(picture: Path) -> None:
     (none,) = cropped(picture, lambda _: [], PARAMS)
     (small,) = cropped(picture, lambda _: [face(10, 10, 25, 25)], PARAMS)

@@ -1,4 +1,5 @@
 import itertools
+import json
 import math
 from importlib import metadata
 from pathlib import Path
@@ -82,6 +83,7 @@ def test_sure_faces_get_no_second_look(verified: detect.Verified, monkeypatch: p
         (((0.95, False), (0.6, True)), ([0, 1], [1]), ([0], [])),
         (((0.6, False), (0.7, True), (0.8, True)), ([1, 2], [0, 1, 2]), ([1], [0, 1])),
         (((0.6, False), (0.7, False)), ([], [0, 1]), ([], [0, 1])),
+        (((0.6, True), (0.7, True), (0.95, False)), ([0, 1, 2], [0, 1]), ([0, 2], [0])),
     ],
 )
 def test_nobody_looks_twice_behind_the_largest_face(
@@ -115,7 +117,23 @@ def test_the_largest_face_is_the_first_of_all(shared: Path) -> None:
     for path in sorted((shared / "faces").glob("*/*"))[::20]:
         img = images.load_rgb(path)
         found, first = every(img), largest(img)
-        assert [face.box for face in first] == [face.box for face in found[:1]]
+        assert [face.box for face in first[:1]] == [face.box for face in found[:1]]
+        assert {face.box for face in first} <= {face.box for face in found}
+
+
+def test_a_look_ends_when_it_is_decided(verified: detect.Verified, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    limit = math.log((1 - verified.EPS) / verified.EPS)
+    weights, bias = np.array(json.loads(detect.VERIFIER.read_text())["weights"]), verified._bias
+    looks = []
+    for score in np.linspace(0.5, 0.9, 41):
+        for animals in rng.uniform(-limit, limit, (10, len(verified.VIEWS))):
+            seen = iter(animals)
+            monkeypatch.setattr(verified, "_animal", lambda views, seen=seen: [next(seen) for _ in views])
+            taken = verified.accepts(texture(0), Face((20, 20, 60, 60), float(score), None))
+            assert taken == (math.log(score / (1 - score)) * weights[0] + animals.mean() * weights[1] + bias > 0)
+            looks.append(len(animals) - len(list(seen)))
+    assert set(looks) == {0, 1, 2, 3}  # hopeless ones cost nothing, near ones all three
 
 
 def test_features_are_log_odds(verified: detect.Verified) -> None:

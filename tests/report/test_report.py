@@ -16,6 +16,7 @@ from selenium import webdriver
 import payloads
 from conftest import ROOT, log_of, texture
 from semireal import images, manifest, report
+from semireal.curate import variety
 from semireal.errors import UserError
 from semireal.pipeline import compare
 from semireal.report import charts, compared, differences, tables
@@ -51,8 +52,9 @@ def make(folder: Path, name: str, training_images: int = 4, **metrics: float) ->
     for n in range(6):
         images.save_png(folder / f"data/dataset/images/{n}.png", texture(n))
         domain = "photo" if n % 2 else "portrait"
-        rows.append(manifest.kept({"id": str(n), "domain": domain, "source": "s"}, file=f"images/{n}.png"))
-    manifest.save(folder / "data/dataset", rows, "test", "")
+        one = {"id": str(n), "domain": domain, "source": "s", "artist": NASTY if n < 4 else "b"}
+        rows.append(manifest.kept(one, file=f"images/{n}.png"))
+    manifest.save(folder / "data/dataset", rows, "test", "", variety=variety.summary(rows))
     counts = {"in": 9, "kept": 9, "rejected": {}}
     save_json(folder / "data/raw/demo/x/report.json", counts)
     save_json(folder / "data/crops/report.json", {"in": 9, "kept": 8, "rejected": {"no face": 1}})
@@ -108,6 +110,9 @@ def test_the_page_shows_everything_and_needs_nothing(tmp_path: Path) -> None:
         "0.31 to 0.52",
         "3 photos and 3 portraits",
         "line art&nbsp;2",
+        "domain: 2, effective 2, largest 50%",
+        "artist: 2, effective 1.89, largest 67%",
+        "b&nbsp;33&nbsp;%",
         "1.604",
         "used: epoch 5",
     ):
@@ -128,6 +133,15 @@ def test_texts_of_the_data_are_texts_in_the_page(tmp_path: Path) -> None:
     text = page_of(tmp_path, workspace(make(tmp_path / "a", NASTY), NASTY))
     assert NASTY not in text
     assert "&lt;script&gt;" in text
+
+
+def test_an_experiment_without_a_summary_of_its_dataset_is_shown_all_the_same(tmp_path: Path) -> None:
+    folder = make(tmp_path / "a", "elf")
+    path = folder / "data/dataset/report.json"
+    path.write_text(json.dumps({key: one for key, one in json.loads(path.read_text()).items() if key != "variety"}))
+    text = page_of(tmp_path, workspace(folder))
+    assert "Not in the report of the dataset" in text
+    assert 'class="variety"' not in text
 
 
 def test_the_same_files_make_the_same_page(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from semireal.stylegan2 import Config, Generator, Networks, load_generator, load
 from semireal.stylegan2.checkpoint import State, save_state
 from semireal.stylegan2.config import network_of, run_key
 from semireal.stylegan2.networks import build_discriminator, build_generator
-from semireal.stylegan2.step import Step, average, next_images, seed_of
+from semireal.stylegan2.order import Groups, next_images, seed_of
+from semireal.stylegan2.step import Step, average
 from semireal.stylegan2.training import STATE, best_file, train
 from tiny import TRAIN
 
@@ -53,10 +54,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def run(workdir: Path, data_key: str = "data", seed: int = SEED, **changes: Any) -> bytes:
+def run(workdir: Path, data_key: str = "data", seed: int = SEED, groups: Groups | None = None, **changes: Any) -> bytes:
     """Train and give the bytes of the final state."""
-    train(pictures(), dataclasses.replace(TRAIN, **changes), seed, workdir, data_key)
+    train(pictures(), dataclasses.replace(TRAIN, **changes), seed, workdir, data_key, groups=groups)
     return (workdir / STATE).read_bytes()
+
+
+def leaning() -> Groups:
+    """Nine of the pictures are of one group, which fills half of a pass."""
+    return Groups([np.arange(9), np.arange(9, 11)], [6, 5])
 
 
 def grids(workdir: Path) -> dict[str, bytes]:
@@ -70,6 +76,17 @@ def test_two_runs_are_equal(tmp_path: Path) -> None:
     assert run(tmp_path / "b") == first
     assert grids(tmp_path / "a") == grids(tmp_path / "b")
     assert run(tmp_path / "c", seed=4) != first
+
+
+def test_groups_decide_what_is_shown(tmp_path: Path) -> None:
+    even = Groups([np.arange(11)], [11])
+    found = [run(tmp_path / name, groups=one) for name, one in (("a", None), ("b", leaning()), ("c", even))]
+    assert len(set(found)) == 3
+    assert run(tmp_path / "d", groups=leaning()) == found[1]
+    with pytest.raises(UserError, match="other parameters or data"):
+        run(tmp_path / "b", epochs=3, groups=even)
+    G = load_generator(tmp_path / "b" / STATE)
+    assert not torch.equal(G.synthesis.b4.const, load_generator(tmp_path / "a" / STATE).synthesis.b4.const)  # type: ignore[union-attr, arg-type]
 
 
 def test_more_epochs_later_equal_a_straight_run(tmp_path: Path) -> None:
@@ -139,14 +156,18 @@ t.torch.set_num_threads(int(sys.argv[3]))
 def show(row, G):
     print(row["epoch"], flush=True)
     time.sleep(0.1)
-t.train(t.pictures(), t.dataclasses.replace(t.TRAIN, epochs=1000), t.SEED, Path(sys.argv[1]), "data", on_epoch=show)
+groups = t.leaning() if sys.argv[4] == "leaning" else None
+given = t.dataclasses.replace(t.TRAIN, epochs=1000)
+t.train(t.pictures(), given, t.SEED, Path(sys.argv[1]), "data", on_epoch=show, groups=groups)
 """
 
 
-def test_killed_and_resumed_equals_a_straight_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("groups", [None, leaning()], ids=["plain", "leaning"])
+def test_killed_and_resumed_equals_a_straight_run(tmp_path: Path, groups: Groups | None) -> None:
     folder, threads = tmp_path / "killed", str(torch.get_num_threads())
     for least in (2, 1):  # killed twice
-        command = [sys.executable, "-c", CHILD, str(folder), str(Path(__file__).parent), threads]
+        shares = "leaning" if groups else "plain"
+        command = [sys.executable, "-c", CHILD, str(folder), str(Path(__file__).parent), threads, shares]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
             assert child.stdout is not None
             shown = [int(child.stdout.readline()) for _ in range(least)]
@@ -155,7 +176,8 @@ def test_killed_and_resumed_equals_a_straight_run(tmp_path: Path) -> None:
         assert child.returncode == -signal.SIGKILL
     assert shown[0] > 2  # the second process went on
     reached = int(load_history(folder)[-1]["epoch"])
-    assert run(folder, epochs=reached + 2) == run(tmp_path / "straight", epochs=reached + 2)
+    straight = run(tmp_path / "straight", epochs=reached + 2, groups=groups)
+    assert run(folder, epochs=reached + 2, groups=groups) == straight
     assert grids(folder) == grids(tmp_path / "straight")
 
 

@@ -29,7 +29,7 @@ torch.set_num_threads(1)
 runpy.run_path(sys.argv[1])["main"]()
 """
 
-Home = Callable[[str, int], Path]
+Home = Callable[..., Path]
 Bytes = dict[str, bytes]  # of each file
 
 
@@ -45,14 +45,17 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def home(tmp_path: Path, make_dataset: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Home:
     """Go to a folder of its own that is as a checkout is, for a training of so many epochs."""
-    data = make_dataset("set", [(texture(n), {"domain": "photo" if n % 2 else "portrait"}) for n in range(9)])
+    data = make_dataset(
+        "set",
+        [(texture(n), {"domain": "photo" if n % 2 else "portrait", "artist": "a" if n < 6 else "b"}) for n in range(9)],
+    )
 
-    def make(name: str, epochs: int) -> Path:
+    def make(name: str, epochs: int, balance: str | None = None) -> Path:
         folder = tmp_path / name
         if not folder.exists():
             (folder / "data").mkdir(parents=True)
             (folder / "data" / "dataset").symlink_to(data)
-        given = dataclasses.replace(TRAIN, epochs=epochs, batch=40, snapshot_epochs=2)
+        given = dataclasses.replace(TRAIN, epochs=epochs, batch=40, snapshot_epochs=2, balance=balance)
         (folder / "params.yaml").write_text(yaml.safe_dump({"seed": 3, "train": dataclasses.asdict(given)}))
         monkeypatch.chdir(folder)
         monkeypatch.setenv("DVC_ROOT", str(folder))
@@ -88,6 +91,19 @@ def test_every_file_is_as_after_a_single_go(home: Home, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert different(run_stage(), straight) == []
     assert "train: going on from epoch 2\n" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("balance", ["artist", "cluster"])
+def test_a_balanced_run_goes_on_exactly_too(home: Home, capsys: pytest.CaptureFixture[str], balance: str) -> None:
+    home("straight", 3, balance)
+    straight = run_stage()
+    kill(home("killed", 3, balance))
+    capsys.readouterr()
+    assert different(run_stage(), straight) == []
+    told = capsys.readouterr().err
+    assert "train: going on from epoch 2\n" in told
+    assert f" groups by {balance}; the largest has" in told
 
 
 def different(found: Bytes, expected: Bytes) -> list[str]:

@@ -29,7 +29,10 @@ def given(**changes: Any) -> Given:
 
 @pytest.fixture
 def data(make_dataset: Callable[..., Path]) -> Path:
-    return make_dataset("set", [(texture(n), {"domain": "photo" if n % 2 else "portrait"}) for n in range(9)])
+    return make_dataset(
+        "set",
+        [(texture(n), {"domain": "photo" if n % 2 else "portrait", "artist": "ab"[n > 5]}) for n in range(9)],
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +78,21 @@ def test_run_writes_networks_and_curves(data: Path, tmp_path: Path, capsys: pyte
     assert "not as in the last run: train.lr; starting from the beginning" in capsys.readouterr().err
 
 
+def test_with_balance_it_is_another_run(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = given(snapshot_epochs=2)  # nothing is measured
+    checkpoints = []
+    for balance in (None, "artist", "cluster"):
+        train.run(data, tmp_path / "models", tmp_path / "out", given(snapshot_epochs=2, balance=balance))
+        checkpoints.append((tmp_path / "models/checkpoint.safetensors").read_bytes())
+        told = capsys.readouterr().err
+        assert ("train.balance" in told) == (balance is not None)
+        assert ("not as in the last run: train.balance; starting from the beginning" in told) == (balance is not None)
+    assert len(set(checkpoints)) == 3
+    train.run(data, tmp_path / "models", tmp_path / "out", one)
+    assert "going on from epoch 1" in capsys.readouterr().err
+    assert (tmp_path / "models/checkpoint.safetensors").read_bytes() == checkpoints[0]
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_precision_that_the_cpu_imitates_is_said_at_the_start(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], precision: str
@@ -104,9 +122,12 @@ def test_something_on_one_side_is_said_before_it_is_mirrored(
 
 
 @pytest.mark.slow
-def test_two_processes_follow_one(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("balance", [None, "cluster"])
+def test_two_processes_follow_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, balance: str | None
+) -> None:
     """The same 21 steps, by one process and shared by two: equal up to rounding."""
-    one = given(ada_kimg=1.0, snapshot_epochs=2)
+    one = given(ada_kimg=1.0, snapshot_epochs=2, balance=balance)
     monkeypatch.setenv("SEMIREAL_DEVICE", "cpu")
     train.run(data, tmp_path / "one", tmp_path / "out", one)
 

@@ -56,7 +56,7 @@ class Collector:
     def __init__(self, order: Order, patience: Patience, secrets: Any, clock: Clock = CLOCK) -> None:
         self.order, self.patience, self.clock = order, patience, clock
         order.folder.mkdir(parents=True, exist_ok=True)
-        self.journal = Journal.load(order.folder.parent / "journal.jsonl")
+        self.journal = Journal.load(order.folder.parent / "journal.jsonl", spare=order.spare)
         self.site: Site | None = None
         self.list_health = Health(patience)
         self.here = self.bytes = 0  # files, and what they take
@@ -87,8 +87,9 @@ class Collector:
         here = download.whole_files(self.order.folder)
         for known in journal.entries.values():
             if not respect:
-                journal.count += known.listed and known.refused
+                journal.count -= known.counts
                 known.refused = known.marked = False
+                journal.count += known.counts
             if known.file and known.file not in here:
                 known.file = ""  # someone removed it
         for path in here.values():
@@ -103,7 +104,7 @@ class Collector:
             if not known_entry.file:  # the machine stopped before this was written down
                 self._done(name, path, journal.item(name)["addresses"][0])
             self._last = name
-            if known_entry.listed:
+            if known_entry.counts:
                 self.here, self.bytes = self.here + 1, self.bytes + size
         for name in journal.wanted(self.order.limit):
             known_entry = journal.entries[name]
@@ -117,9 +118,11 @@ class Collector:
                 self.new.append(name)
 
     def path(self, name: str) -> Path | None:
-        """Where a file is, None if it is not here."""
+        """Where a file is, None if it is not here, or left out."""
         known = self.journal.entries.get(name)
-        return self.order.folder / known.file if known is not None and known.file and not known.refused else None
+        if known is None or not known.file or known.refused or known.spared:
+            return None
+        return self.order.folder / known.file
 
     # -- what is left to do
 
@@ -147,7 +150,7 @@ class Collector:
 
     def _missing(self, name: str) -> bool:
         known = self.journal.entries[name]
-        if known.file or known.refused:
+        if known.file or known.refused or known.spared:
             return False
         return not known.tries or (known.failure not in failures.FINAL and known.tries < self.patience.tries)
 
@@ -480,7 +483,7 @@ class Collector:
             self._end_list()
             self.new.clear()
             for name, known in self.journal.entries.items():
-                if known.listed and not known.file and not known.refused and not known.tries:
+                if known.counts and not known.file and not known.tries:
                     self.journal.add("failed", name, kind=failures.LEFT)
             text = f"scrape: {self.order.name}: {MARKED} files in a row are marked against such use, the rest is left"
             tqdm.write(text, file=sys.stderr)

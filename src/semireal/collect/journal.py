@@ -24,12 +24,18 @@ class Entry:
     listed: bool = True  # by the present list
     refused: bool = False  # opted out
     marked: bool = False  # ... by a mark of the file, which the list does not show
+    spared: bool = False  # made by a machine, as the list says, and such are not to be fetched
     file: str = ""  # its name, where it is here
     address: str = ""  # from which it came
     version: str = ""  # of gallery-dl
     failure: str = ""
     tries: int = 0
     spent_s: float = 0  # on a download that takes long
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the files that a limit is about."""
+        return self.listed and not self.refused and not self.spared
 
 
 @dataclass
@@ -41,6 +47,7 @@ class Journal:
     """
 
     path: Path
+    spare: bool = False  # what the list shows to be made by a machine
     entries: dict[str, Entry] = field(default_factory=dict)  # by name, in the order of their first listing
     begun: list[float] = field(default_factory=list)  # when each download was begun, s since 1970
     headers: dict[str, str] = field(default_factory=dict)  # that the site wants to see with most files
@@ -49,14 +56,14 @@ class Journal:
     listed: bool = False  # it was read to its end
     until: float = 0  # the site asks to wait so long, s since 1970
     problem: str = ""  # and why
-    count: int = 0  # of listed files that are not opted out
+    count: int = 0  # of listed files that are not left out
     requests: int = 0  # that it took to read the list
     lines: int = 0
 
     @classmethod
-    def load(cls, path: Path) -> "Journal":
-        """Read the journal, or begin one."""
-        journal = cls(path)
+    def load(cls, path: Path, *, spare: bool = False) -> "Journal":
+        """Read the journal, or begin one. spare: files that a machine made, as the list says, do not count."""
+        journal = cls(path, spare)
         with suppress(FileNotFoundError), path.open("rb") as file:
             whole = 0
             for line in file:
@@ -82,7 +89,10 @@ class Journal:
         self._apply(entry)
 
     def listed_item(self, item: Item) -> None:
-        """Write down what a list says about a file; a file that is here keeps what was said when it came."""
+        """Write down what a list says about a file; a file that is here keeps what was said when it came.
+
+        But what tells that a machine made it is the newest.
+        """
         if item.headers != self.headers and not self.entries:
             self.add("headers", headers=item.headers)
         told: dict[str, Any] = {"addresses": item.addresses, "hashes": item.hashes, "row": item.row}
@@ -120,7 +130,7 @@ class Journal:
                 self.entries[name].spent_s = event["seconds"]
             case "refused":
                 known = self.entries[name]
-                self.count -= known.listed and not known.refused
+                self.count -= known.counts
                 known.refused, known.marked, known.file = True, known.marked or event["marked"], ""
             case "marked":  # but here all the same
                 self.entries[name].marked = True
@@ -131,7 +141,7 @@ class Journal:
             case "again":  # addresses have changed: the list is read once more, and tells what is still to be had
                 self.listed, self.requests = False, 0
                 for known in self.entries.values():
-                    self.count -= known.listed and not known.refused and not known.file
+                    self.count -= known.counts and not known.file
                     known.listed = known.listed and (bool(known.file) or known.refused)
             case "anew":  # the collection was handed over: the next run lists again, and tries again what failed
                 self.listed, self.requests, self.count = False, 0, 0
@@ -139,17 +149,17 @@ class Journal:
                     known.listed, known.refused, known.failure, known.tries, known.spent_s = False, False, "", 0, 0
 
     def _apply_listed(self, name: str, told: dict[str, Any]) -> None:
-        known = self.entries.get(name)
-        if known is None:
-            self.entries[name] = Entry(_packed(told))
-            self.count += 1
-            return
+        by = str(dict(told["row"]).get("ai") or "")
+        known = self.entries.setdefault(name, Entry(b"", listed=False))
+        self.count -= known.counts
         if not known.listed:  # in the order of the new list
             self.entries[name] = self.entries.pop(name)
             known.listed, known.refused = True, known.marked
-            self.count += not known.refused
-        if not known.file:
-            known.item = _packed(told)
+        if known.file:
+            told = json.loads(known.item)
+            told["row"]["ai"] = by
+        known.item, known.spared = _packed(told), self.spare and bool(by)
+        self.count += known.counts
 
     def _events(self) -> Iterator[dict[str, Any]]:
         """The fewest events that say what is known."""
@@ -193,12 +203,12 @@ class Journal:
         new.replace(self.path)
 
     def wanted(self, limit: int | None) -> list[str]:
-        """Names of the listed files, up to a limit that does not count those opted out."""
+        """Names of the listed files, up to a limit that does not count those left out."""
         names, count = [], 0
         for name, known in self.entries.items():
             if not known.listed:
                 continue
-            count += not known.refused
+            count += known.counts
             if limit is not None and count > limit:
                 break
             names.append(name)

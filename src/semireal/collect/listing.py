@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from semireal import text
-from semireal.collect import failures
+from semireal.collect import failures, made
 from semireal.collect.gallerydl import LINK, MARKS, allowed
 from semireal.collect.guard import FALLBACK, HEADERS
 from semireal.manifest import Row
@@ -132,6 +132,7 @@ def describe(meta: Mapping[str, Any]) -> Row:
         "tags": _first(meta, "tags"),
         "posted": re.sub(r"^(\d{4}-\d\d-\d\d) (\d\d:)", r"\1T\2", _first(meta, "date", "published_at", "created_at")),
         "rendition": _rendition(meta),
+        "ai": made.of_list(meta),
     }
 
 

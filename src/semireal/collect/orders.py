@@ -26,6 +26,7 @@ class Order:
     per_day: int | None = None
     pause: tuple[float, float] = (0, 0)  # seconds before each file, drawn between these
     respect: bool = True  # opt-outs
+    spare: bool = True  # what the list shows to be made by a machine is not fetched
     file_bytes: int = 100_000_000  # a larger file is left
     total_bytes: int = 50_000_000_000  # of all files of the source; what comes after them is left
     local: str = ""  # address of the embedded gallery; what is stored says `demo:` for it, since its port changes

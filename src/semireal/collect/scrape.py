@@ -7,13 +7,13 @@ the collection comes from what was fetched.
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path, PurePath
 from typing import Any
 
 from semireal import code, files, images, manifest, paths, stage, text
-from semireal.collect import gallery, takedowns
+from semireal.collect import gallery, made, takedowns
 from semireal.collect.collector import Collector
 from semireal.collect.gallery import Gallery
 from semireal.collect.gallerydl import (
@@ -105,7 +105,8 @@ def run(
         for name, source in sources.items():
             found = _from_folder(source) if source.folder else _rows(collectors[name], source)
             rows += [row | {"source": name, "domain": source.domain} for row in found]
-        _copy_unique(rows, out, taken_down)
+        kept = {name for name, source in sources.items() if source.ai == "keep"}
+        _copy_unique(rows, out, taken_down, kept)
     except (KeyboardInterrupt, SystemExit):
         stage.say(_report(list(collectors.values()), definition))
         raise
@@ -144,12 +145,16 @@ def _advice(rows: Iterable[Row]) -> str:
     return ". Convert the files of formats that are not supported to JPEG or PNG" if unread else ""
 
 
-def _copy_unique(rows: list[Row], out: Path, taken_down: Takedowns) -> None:
-    """Name each file by its content and copy it; not what is taken down, nor a second copy of the same bytes."""
+def _copy_unique(rows: list[Row], out: Path, taken_down: Takedowns, may_be_made: Collection[str]) -> None:
+    """Name each file by its content and copy it; not what is taken down, nor a second copy of the same bytes.
+
+    Nor what a machine made, but for the sources that may have it.
+    """
     there = [row for row in rows if row["path"] is not None]
     for row in there:
         digest = sha256_of(row["path"])
         row.update(id=digest[:16], sha256=digest, raw_bytes=row["path"].stat().st_size)
+        row["ai"] = row["ai"] or made.of_file(row["path"])
     for row in rows:
         if row["path"] is None:
             row.update(manifest.rejected(row, row["reason"], id=""))
@@ -159,6 +164,8 @@ def _copy_unique(rows: list[Row], out: Path, taken_down: Takedowns) -> None:
         digest, path = row["sha256"], row["path"]
         if taken_down.matches(row):
             row.update(manifest.rejected(row, takedowns.REASON))
+        elif row["ai"] and row["source"] not in may_be_made:
+            row.update(manifest.rejected(row, made.REASON))
         elif digest in seen:
             other = manifest.OTHER_DOMAIN if digest in contested else ""
             row.update(manifest.rejected(row, manifest.SAME_FILE + other))
@@ -193,6 +200,7 @@ def _from_folder(source: Source) -> list[Row]:
     # in an order that does not depend on how a system writes its letters
     for file in sorted(files_below(folder), key=lambda path: (text.name(path.relative_to(folder)), path)):
         row = {"path": file, "title": text.name(PurePath(file.stem)), "file_url": text.name(file.relative_to(folder))}
+        row["ai"] = ""  # no list says it
         problem = images.problem(file)
         if problem:
             rows.append(row | {"path": None, "reason": problem})
@@ -273,6 +281,7 @@ def _order(
         per_day=source.per_day,
         pause=_pause(source),
         respect=source.noai == "respect",
+        spare=source.ai == "reject",
         file_bytes=source.file_mb * 1_000_000,
         total_bytes=int(source.total_gb * 1e9),
         local=local,
@@ -299,10 +308,11 @@ def _rows(collector: Collector, source: Source) -> list[Row]:
     rows = []
     for name in sorted(journal.wanted(source.limit)):
         item, known = journal.item(name), journal.entries[name]
-        row = item["row"] | {"gallery_dl": known.version, "path": collector.path(name)}
+        row = {"ai": ""} | item["row"] | {"gallery_dl": known.version, "path": collector.path(name)}
         if row["path"] is None:
             failed = f"{FAILED}: {collector.failure(name) or 'not tried'}"
-            row["reason"] = OPTED_OUT if known.refused else FULL if collector.full() else failed
+            left = OPTED_OUT if known.refused else made.REASON if known.spared else ""
+            row["reason"] = left or (FULL if collector.full() else failed)
         else:
             row |= {"file_url": known.address, "rendition": rendition(known.address, item)}
         row["licence"] = row["licence"] or source.licence or ""

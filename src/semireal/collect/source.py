@@ -22,7 +22,7 @@ class Source:
     folder: str | None = param()
     """local folder with images, relative to the repository"""
     limit: int | None = param(low=1)
-    """at most so many images, not counting those opted out; null = all"""
+    """at most so many images, not counting those opted out or listed as made by a machine; null = all"""
     per_hour: int | None = param(low=1)
     """images in any hour; null = no limit"""
     per_day: int | None = param(low=1)
@@ -35,6 +35,8 @@ class Source:
     """further options of gallery-dl's extractors, per site"""
     noai: str = param(choices=("respect", "ignore"))
     """marks against use for training: leave such images out, or not"""
+    ai: str = param(choices=("reject", "keep"))
+    """images that their site or their file says a machine made: leave them out, or not"""
     hosts: str | None = param()
     """further hosts that the site keeps its files on, separated by spaces"""
     file_mb: int = param(low=1)
@@ -45,6 +47,7 @@ class Source:
 
 _DEFAULTS = dict.fromkeys(("url", "folder", "limit", "per_hour", "per_day", "pause", "licence", "options", "hosts")) | {
     "noai": "respect",
+    "ai": "reject",
     "file_mb": 100,
     "total_gb": 50,
 }

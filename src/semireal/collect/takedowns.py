@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from semireal import paths, tables
+from semireal import paths, tables, text
 from semireal.errors import UserError
 from semireal.manifest import Row
 
@@ -32,7 +32,7 @@ class Takedowns:
     def matches(self, row: Row) -> bool:
         """Whether an image is on the list: by page or file URL, artist, or SHA-256 of the raw file."""
         return (
-            _artist(row.get("artist") or "") in self.artists
+            text.folded(row.get("artist") or "") in self.artists
             or row.get("sha256") in self.sha256
             or any(self._has(row.get(column) or "") for column in ("page_url", "file_url"))
         )
@@ -71,7 +71,7 @@ def read(path: Path) -> Takedowns:
 
 def _checked(cells: list[str], where: str) -> tuple[str, str, str]:
     """URL, artist and SHA-256 of a row, two of them empty."""
-    url, artist, sha256 = cells[0].strip(), _artist(cells[1]), cells[2].strip().lower()
+    url, artist, sha256 = cells[0].strip(), text.folded(cells[1]), cells[2].strip().lower()
     if sum(map(bool, (url, artist, sha256))) != 1:
         raise UserError(f"{where}: found {','.join(cells)!r}, need one of url, artist and sha256")
     if url and not _split(url)[0]:
@@ -79,10 +79,6 @@ def _checked(cells: list[str], where: str) -> tuple[str, str, str]:
     if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise UserError(f"{where}: sha256: found {sha256!r}, need 64 hexadecimal digits (column sha256 of a manifest)")
     return url, artist, sha256
-
-
-def _artist(name: str) -> str:
-    return " ".join(name.split()).casefold()
 
 
 def _split(url: str) -> tuple[Place, Place]:

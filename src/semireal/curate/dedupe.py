@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from semireal import images, manifest, measured
-from semireal.curate import quality
+from semireal.curate import quality, variety
 from semireal.curate.decisions import DOMAIN_BY_HAND, KEPT_BY_HAND
 from semireal.images import Pixels
 from semireal.manifest import Row
@@ -71,7 +71,8 @@ def write(filtered: Path, out: Path, looked: Sequence[tuple[Row, dict[str, Any] 
         if row["file"]:
             shutil.copyfile(filtered / row["file"], out / row["file"])
     decided += [manifest.rejected(row, measured.DIED) for row, one in looked if not one]
-    manifest.save(out, decided, "dedupe", "Look at the manifest of the filtered images")
+    about = {"variety": variety.summary(decided)}
+    manifest.save(out, decided, "dedupe", "Look at the manifest of the filtered images", **about)
 
 
 def measure(img: Pixels, row: Row) -> dict[str, Any]:

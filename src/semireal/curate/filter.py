@@ -15,6 +15,7 @@ from semireal.images import Pixels
 from semireal.manifest import Row
 from semireal.measured import Image, Job
 from semireal.params.filter import Filter
+from semireal.vision import landmarks
 
 # the next value that one would try of each threshold, in shares of it
 MILDER = dict.fromkeys(("min_bytes", "min_side", "min_detail", "min_agreement", "min_character"), 0.75) | {
@@ -22,13 +23,14 @@ MILDER = dict.fromkeys(("min_bytes", "min_side", "min_detail", "min_agreement", 
     "max_blocks": 1.25,
     "max_line_art": 1.5,
     "max_anime": 1.5,
+    "max_marks": 1.5,
     "max_turn": 1.25,
     "max_tilt": 1.5,
 }
 
 
 # what the measures of an image depend on, beside its pixels
-GIVEN = ("domain", "crop_side", "landmarks", "turned")
+GIVEN = ("domain", "crop_side", "landmarks", "turned", "crop_box", "angle")
 _classifiers = workers.Pool(style.Classifier)  # one for each thread
 
 
@@ -99,8 +101,16 @@ def measures(img: Pixels, row: Row, classifier: style.Classifier) -> Row:
     if row.get("landmarks"):  # not every detector finds them
         points = np.array(row["landmarks"].split(), np.float64).reshape(5, 2)
         turn, tilt = quality.pose(points, row.get("turned") or 0)
-        added |= {"turn": round(turn, 3), "tilt": round(tilt, 1)}
+        added |= {"turn": round(turn, 3), "tilt": round(tilt, 1)} | lit(img, row)
     return added
+
+
+def lit(img: Pixels, row: Row) -> Row:
+    """The columns about light and hair, where the picture shows enough."""
+    places = landmarks.of(row)
+    found = quality.light(img, places)
+    light = {} if found is None else {"light": round(found[0], 1), "side": round(found[1], 1)}
+    return light | {"hair": quality.hair(img, places)}
 
 
 def verdict(row: Row, params: Filter) -> str:
@@ -120,6 +130,8 @@ def verdict(row: Row, params: Filter) -> str:
         ("extreme pose", _above(row.get("turn"), params.max_turn) or _above(row.get("tilt"), params.max_tilt)),
         ("other domain than declared", _below(agreement(row), params.min_agreement)),
         ("file too small", _below(row["bytes"], params.min_bytes)),
+        ("several faces", _above(row.get("others"), params.max_others)),
+        ("marked over", _above(row.get("marks"), params.max_marks)),
         (decisions.ANOTHER, "character" in row and _below(row["character"], params.min_character)),
     )
     return next((reason for reason, failed in checks if failed), "")

@@ -1,4 +1,4 @@
-"""funnel: how many images each step left, from raw to de-duplicated, as numbers and as a picture."""
+"""funnel: how many images each step left, and what the last ones picture how often, as numbers and as pictures."""
 
 import json
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from semireal import figures
+from semireal.curate import variety
 from semireal.curate.decisions import REJECTED_BY_HAND
 from semireal.errors import UserError
 from semireal.files import write_json
@@ -25,7 +26,7 @@ class Step:
 
 
 def run(raw: Path, crops: Path, filtered: Path, dataset: Path, out: Path, name: str) -> None:
-    """Read the reports of the stages; write funnel.json, a DVC metric, and funnel.png to `out`."""
+    """Read the reports of the stages; write funnel.json, a DVC metric, funnel.png and variety.png to `out`."""
     found = steps(*(_report(folder) for folder in (raw, crops, filtered, dataset)))
     write_json(out / "funnel.json", {step.name: step.left for step in found})
     back = {
@@ -34,6 +35,8 @@ def run(raw: Path, crops: Path, filtered: Path, dataset: Path, out: Path, name: 
         for setting, count in _report(folder).get("milder", {}).items()
     }
     figures.save_funnel([(step.name, step.left, step.lost) for step in found], back, name, out / "funnel.png")
+    properties = [(variety.told(key, one), one["images"]) for key, one in _report(dataset)["variety"].items()]
+    figures.save_variety(properties, name, out / "variety.png")
 
 
 def steps(raw: Report, crops: Report, filtered: Report, dataset: Report) -> list[Step]:

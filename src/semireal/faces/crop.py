@@ -23,6 +23,7 @@ BLUR = 0.02  # standard deviation of the blur outside of the image, in sides of 
 FADE = 0.3  # so far outside of the image only one colour is left, in sides of the square
 LARGEST = 1024  # px; a larger square that reaches past its image is scaled down: the largest that is trained on
 MILDER = {"min_face": 0.75, "min_edge": 0.67, "max_outside": 1.2}  # see semireal.milder
+COMPANY = 0.4  # of the side of a face; smaller ones beside it are behind it
 PLACES = 32  # points on each axis that say how much of a square lies outside
 
 
@@ -128,20 +129,29 @@ def _crop_faces(
     left, top, right, bottom = frame.inside(img)
     part = img[top:bottom, left:right]
     faces = detector(part)
-    if params.faces == "largest":
-        faces = faces[:1]
     if not faces:
         return [manifest.rejected(row, "no face")]
     rows = []
-    for n, face in enumerate(faces):
+    for n, face in enumerate(faces[:1] if params.faces == "largest" else faces):
         turned = up(part, face)
         about = row | {"id": f"{row['image_id']}-{n}", "score": round(face.score, 4)}
+        about |= {"others": others(face, faces, params, (part.shape[1], part.shape[0]))}
         if turned is None:
             rows.append(manifest.rejected(about, "not clear which way up"))
         else:
             view = _View(part, (left, top), turned.quarters)
             rows.append(_crop_face(view, turned.face, about, params, final, stem.with_name(f"{stem.name}-{n}")))
     return rows
+
+
+def others(face: detect.Face, faces: Sequence[detect.Face], params: Crop, size: tuple[int, int]) -> int:
+    """How many of the faces are in the square around one of them, and not much smaller (COMPANY).
+
+    size: of the picture, width and height.
+    """
+    left, top, side = square(face.box, params.margin, params.lift, size)
+    large = [one for one in faces if one is not face and one.side >= COMPANY * face.side]
+    return sum(left <= one.centre[0] < left + side and top <= one.centre[1] < top + side for one in large)
 
 
 @dataclass(frozen=True)

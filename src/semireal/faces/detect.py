@@ -1,10 +1,9 @@
 """Face detectors: an RGB image in, faces out."""
 
 import ctypes
-import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -132,8 +131,8 @@ class Verified:
 
     What YuNet takes for a face with a confidence below SURE is often one of a dog or a monkey. So two numbers, the
     confidence and how much the face and its surroundings look like an animal to a network that knows ImageNet, go
-    into a logistic regression (semireal.classifiers.verifier teaches it). largest: only the largest face that is one is
-    given; most doubtful ones are small ones behind it, and a look takes longer than all else.
+    into a logistic regression (semireal.classifiers.verifier teaches it). largest: after the first face only those are
+    given that are sure; most doubtful ones are small ones behind it, and a look takes longer than all else.
     """
 
     SURE = 0.9
@@ -151,29 +150,52 @@ class Verified:
 
     def __call__(self, img: Pixels, size: int | None = None) -> list[Face]:
         """See Detector."""
-        faces = (face for face in self.detector(img, size) if face.score >= self.SURE or self.accepts(img, face))
-        return list(itertools.islice(faces, 1 if self.largest else None))
+        given: list[Face] = []
+        for face in self.detector(img, size):
+            looks = not (self.largest and given)
+            if face.score >= self.SURE or (looks and self.accepts(img, face)):
+                given.append(face)
+        return given
 
     def accepts(self, img: Pixels, face: Face) -> bool:
-        """Whether a face is one, at equal odds."""
-        return bool(self.features(img, face) @ self._weights + self._bias > 0)
+        """Whether a face is one, at equal odds; no view is looked at that can change nothing any more."""
+        most = self._log_odds(1)
+        seen: list[float] = []
+        views = self._views(img, face)
+        while True:
+            left = (len(self.VIEWS) - len(seen)) * most  # the others say it is an animal, or that it is none
+            least, best = (self._odds(face, (sum(seen) + more) / len(self.VIEWS)) for more in (left, -left))
+            if least > 0 or best <= 0:
+                return least > 0
+            seen.append(self._animal(next(views)[None])[0])
+
+    def _odds(self, face: Face, animal: float) -> float:
+        """Log odds that a face is one, by those of its showing an animal."""
+        return float(np.array([self._log_odds(face.score), animal]) @ self._weights + self._bias)
 
     def features(self, img: Pixels, face: Face) -> NDArray[np.float64]:
         """[2]: log odds of the detector's confidence, and of showing an animal, the mean over VIEWS."""
+        animal = self._animal(np.stack(list(self._views(img, face))))
+        return np.array([self._log_odds(face.score), np.mean(animal)])
+
+    def _views(self, img: Pixels, face: Face) -> Iterator[Pixels]:
+        """The face and more and more of its surroundings, as squares of SIZE."""
         # a face larger than a view loses nothing here, and its views cost no more than those of a small one
         zoom = min(1, self.SIZE / face.side)
         small, sx, sy = scaled(img, max(round(max(img.shape[:2]) * zoom), 1))
         centre, side = (face.centre[0] / sx, face.centre[1] / sy), face.side * zoom
-        views = []
         for view in self.VIEWS:
             cut = images.cut(small, centre, max(round(side * view), 1), 0, cv2.BORDER_REPLICATE)
             scale = cv2.INTER_AREA if cut.shape[0] > self.SIZE else cv2.INTER_LINEAR
-            views.append(cv2.resize(cut, (self.SIZE, self.SIZE), interpolation=scale))
-        pixels = (np.stack(views) - np.array(self.MEAN)) / np.array(self.SCALE)
+            yield np.asarray(cv2.resize(cut, (self.SIZE, self.SIZE), interpolation=scale), np.uint8)
+
+    def _animal(self, views: Pixels) -> list[float]:
+        """Log odds of showing an animal, of NHWC views."""
+        pixels = (views - np.array(self.MEAN)) / np.array(self.SCALE)
         with torch.inference_mode():
             logits = self._net(torch.from_numpy(pixels).float().permute(0, 3, 1, 2))
             animal = logits.softmax(1)[:, : efficientnet.ANIMALS].sum(1).tolist()
-        return np.array([self._log_odds(face.score), np.mean([self._log_odds(value) for value in animal])])
+        return [self._log_odds(value) for value in animal]
 
     def _log_odds(self, probability: float) -> float:
         inside = min(max(probability, self.EPS), 1 - self.EPS)

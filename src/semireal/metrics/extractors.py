@@ -134,7 +134,7 @@ def cached(extractor: Extractor, pictures: Pixels, device: torch.device) -> Feat
     except (OSError, ValueError, EOFError):  # not there, or damaged
         pass
     else:
-        stage.say(f"evaluate: {extractor.title} of {len(pictures)} images from the cache, {path.name}")
+        stage.say(f"{extractor.title} of {len(pictures)} images from the cache, {path.name}")
         return known
     path.parent.mkdir(parents=True, exist_ok=True)
     blocks = (np.ascontiguousarray(pictures[part]) for part in distances.slices(len(pictures), BLOCK))

@@ -31,3 +31,7 @@ class Filter:
     """least probability that it is the photo or portrait that its source declares; null = any"""
     min_character: float | None = param(low=0, high=1)
     """least probability that it is the character, as learned from decisions in experiments/decisions; null = any"""
+    max_others: int | None = param(low=0)
+    """most further faces in the square that are at least 0.4 as large; null = any"""
+    max_marks: float | None = param(low=0, high=1)
+    """highest probability of a watermark, signature, caption or frame over the head; null = any"""

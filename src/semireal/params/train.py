@@ -7,6 +7,7 @@ from semireal.schema import param
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 MONITORS = ("looks", "inception")
+BALANCES = ("artist", "cluster")
 GROUP = 4  # images of which the discriminator compares the statistics (minibatch standard deviation)
 
 
@@ -18,6 +19,9 @@ class Train:
     """how long to train; one epoch = 1000 images shown"""
     photo_ratio: float | None = param(low=0, high=1)
     """share of photos in the training mixture; null = as found"""
+    balance: str | None = param(choices=BALANCES)
+    """what is shown as often as any other, in photos and in portraits: null = each picture; artist = each artist;
+    cluster = each kind of look, which it finds. No picture is shown more than four times as often as with null"""
     resolution: int = param(low=8, high=1024)
     """side of the generated images, px; a power of two"""
     z_dim: int = param(low=1)

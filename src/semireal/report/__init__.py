@@ -38,6 +38,7 @@ def write(path: Path, experiments: Sequence[Experiment]) -> None:
         published={name: one for name, one in REPORT.items() if name in {each.name for each in experiments}},
         comparable=tables.comparable,
         funnel=tables.funnel,
+        variety=tables.variety,
         curves=charts.curves,
         sweep=charts.sweep,
         picture=pictures.embedded,

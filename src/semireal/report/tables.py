@@ -6,6 +6,7 @@ from typing import Any
 
 from semireal import paths
 from semireal.curate import funnel as steps
+from semireal.curate import variety as varied
 from semireal.report.experiment import Experiment
 
 # metric -> its name for people, and what is good; the same on other features, whose names have an ending
@@ -176,4 +177,19 @@ def funnel(experiment: Experiment) -> list[dict[str, Any]]:
             "lost": [(reason, n) for reason, n in sorted(step.lost.items(), key=lambda r: (-r[1], r[0])) if n],
         }
         for step in found
+    ]
+
+
+def variety(experiment: Experiment) -> list[dict[str, Any]]:
+    """Of each property of the dataset: a line about it, and its classes with their images and share, the largest first.
+
+    Empty for an experiment without such a summary.
+    """
+    found = experiment.json(paths.DATASET / "report.json").get("variety", {})
+    return [
+        {
+            "about": varied.told(name, one),
+            "classes": [(kind, n, n / sum(one["images"].values())) for kind, n in one["images"].items()],
+        }
+        for name, one in found.items()
     ]

@@ -10,9 +10,11 @@ from torch import Tensor
 from semireal.params.train import GROUP, Train
 from semireal.stylegan2.checkpoint import Networks
 from semireal.stylegan2.networks import Config
+from semireal.stylegan2.order import Groups
 
-# where a run stops; and which images and which network it starts from, of which the content counts and not the path
-NOT_DECIDING = ("epochs", "patience", "photo_ratio", "init")
+# where a run stops; and which images, how often, and which network it starts from, of which the content counts and not
+# what they are chosen by
+NOT_DECIDING = ("epochs", "patience", "photo_ratio", "balance", "init")
 
 
 def network_of(given: Train) -> Config:
@@ -29,16 +31,19 @@ def network_of(given: Train) -> Config:
     )
 
 
-def deciding(given: Train, seed: int, data_key: str, start: Networks | None) -> dict[str, Any]:
+def deciding(
+    given: Train, seed: int, data_key: str, start: Networks | None, groups: Groups | None = None
+) -> dict[str, Any]:
     """By name, everything that decides the result of a run except where it stops, and what it runs on."""
     fields = dataclasses.asdict(given)
     decide = {f"train.{name}": value for name, value in fields.items() if name not in NOT_DECIDING}
-    return decide | {"seed": seed, "data": data_key, "network to start from": _digest(start)}
+    shared = {} if groups is None else {"train.balance": groups.key}
+    return decide | shared | {"seed": seed, "data": data_key, "network to start from": _digest(start)}
 
 
-def run_key(given: Train, seed: int, data_key: str, start: Networks | None = None) -> str:
+def run_key(given: Train, seed: int, data_key: str, start: Networks | None = None, groups: Groups | None = None) -> str:
     """The same as 64 hex digits."""
-    content = json.dumps(deciding(given, seed, data_key, start), sort_keys=True)
+    content = json.dumps(deciding(given, seed, data_key, start, groups), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -7,15 +7,11 @@ part of it, so that their number, like the size of the micro-batches, changes no
 
 import dataclasses
 import functools
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semireal.machine import DEFAULT, Machine
@@ -24,6 +20,7 @@ from semireal.stylegan2 import augment, loss, parallel
 from semireal.stylegan2.augment import Transform
 from semireal.stylegan2.checkpoint import State
 from semireal.stylegan2.networks import Discriminator, Generator
+from semireal.stylegan2.order import Groups, next_images, seed_of
 from semireal.tensors import carried, to_float
 
 ADA_INTERVAL = 4  # steps between changes of p
@@ -56,18 +53,27 @@ class Part:
 
 
 class Step:
-    """Takes training steps on `state`; images: uint8 [N,3,H,W], on any device.
+    """Takes training steps on `state`; images: uint8 [N,3,H,W], on any device; groups: that share each pass, if any.
 
     On a GPU the host waits for nothing within a step, so that it is always ahead: what it must know itself it draws
     itself, what the device needs is sent from pinned memory, and what it is told comes late (`_adapt`). The losses
     stay on the device until `means` asks for them. benchmarks/host_work.py counts that.
     """
 
-    def __init__(self, state: State, given: Train, seed: int, images: Tensor, machine: Machine = DEFAULT) -> None:
+    def __init__(
+        self,
+        state: State,
+        given: Train,
+        seed: int,
+        images: Tensor,
+        machine: Machine = DEFAULT,
+        groups: Groups | None = None,
+    ) -> None:
         self.state = state
         self.given = given
         self.seed = seed
         self.images = images
+        self.groups = groups
         self.device = state.pl_mean.device
         self.rng = torch.Generator(self.device)
         self.choices = torch.Generator()  # of the host, which must not wait for a GPU
@@ -232,7 +238,8 @@ class Step:
     def _draw_reals(self) -> Callable[[Part], Tensor]:
         """The batch that comes next: a function from micro-batches to float32 [n,3,H,W] in [-1,1], some mirrored."""
         given = self.given
-        numbers = torch.as_tensor(next_images(self.seed, self.state.nimg, given.batch, len(self.images)))
+        following = next_images(self.seed, self.state.nimg, given.batch, len(self.images), self.groups)
+        numbers = torch.as_tensor(following)
         mirrored = torch.rand([given.batch, 1, 1, 1], generator=self.rng, device=self.device) < 0.5
 
         @functools.cache  # R1 takes the same images again
@@ -280,23 +287,6 @@ class Signs:
         self.sum.zero_()
         self.count = 0
         return arrived
-
-
-def seed_of(*path: int | str) -> int:
-    """Derive a seed from a path such as (seed, "step", 17)."""
-    return int.from_bytes(hashlib.sha256(json.dumps(path).encode()).digest()[:4])
-
-
-@functools.lru_cache(maxsize=2)
-def order(seed: int, turn: int, count: int) -> NDArray[np.int64]:
-    """The order of `count` images in one pass over the data."""
-    return np.random.default_rng(seed_of(seed, "order", turn)).permutation(count)
-
-
-def next_images(seed: int, shown: int, batch: int, count: int) -> NDArray[np.int64]:
-    """Numbers [batch] of the images, of `count`, that follow when `shown` have been shown."""
-    places = [divmod(position, count) for position in range(shown, shown + batch)]
-    return np.array([order(seed, turn, count)[place] for turn, place in places])
 
 
 def adam(network: nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:

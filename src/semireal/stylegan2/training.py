@@ -34,7 +34,8 @@ from semireal.stylegan2.checkpoint import (
 )
 from semireal.stylegan2.config import network_of, run_key
 from semireal.stylegan2.networks import Generator, build_discriminator, build_generator, set_precision
-from semireal.stylegan2.step import Step, adam, order, seed_of
+from semireal.stylegan2.order import Groups, order, seed_of
+from semireal.stylegan2.step import Step, adam
 from semireal.tensors import to_uint8
 
 EPOCH = 1000  # images shown
@@ -67,16 +68,18 @@ def train(
     start: Networks | None = None,
     monitor: Monitor | None = None,
     on_epoch: Callable[[Row, Generator], None] | None = None,
+    groups: Groups | None = None,
 ) -> State:
     """Train until given.epochs, going on from workdir/state.safetensors if there is one that is not past the end.
 
     images: uint8 [N,3,H,W]; data_key: a name that changes with them; machine: of which micro_batch and compile count
     here; start: networks to start from (transfer learning), which is what given.init stands for; monitor: some
     of MEASURES by name, asked at every snapshot; on_epoch: called with each new row of the history
-    and the averaged generator. Also writes workdir/grids/{reals,fakes_<epoch>}.png and the snapshot with the least
-    CHOOSES (see `best_file`). Under torchrun the processes share each batch, and the first one alone reads and writes
-    in workdir. Raises UserError where the images do not fit the network, where the state belongs to another run, and
-    where a loss stops being finite; the last saved state stays valid.
+    and the averaged generator; groups: of the images, that share each pass over them. Also writes
+    workdir/grids/{reals,fakes_<epoch>}.png and the snapshot with the least CHOOSES (see `best_file`). Under torchrun
+    the processes share each batch, and the first one alone reads and writes in workdir. Raises UserError where the
+    images do not fit the network, where the state belongs to another run, and where a loss stops being finite; the last
+    saved state stays valid.
     """
     prepare(given.tf32)
     if start is not None:  # the average begins with what is to be kept, and not with noise to be forgotten
@@ -85,16 +88,16 @@ def train(
     if images.ndim != 4 or images.shape[0] < 1 or images.shape[1:] != (3, resolution, resolution):
         raise UserError(f"train: images: found {list(images.shape)}, need [N, 3, {resolution}, {resolution}]")
     first_process = parallel.rank() == 0
-    state = new_state(given, seed, data_key, torch.device(device), start)
+    state = new_state(given, seed, data_key, torch.device(device), start, groups)
     with parallel.agreed():
         goes_on = first_process and _resume(workdir, state, given)
     share_state(state)
     if goes_on:
         _say(f"going on from epoch {len(state.history)}")
     elif first_process:
-        _begin(workdir, images, state, given, seed)
+        _begin(workdir, images, state, given, seed, groups)
 
-    step = Step(state, given, seed, images, machine)
+    step = Step(state, given, seed, images, machine, groups)
     last_save = time.monotonic()
     bar = tqdm(
         desc="train",
@@ -181,7 +184,14 @@ def best_file(workdir: Path, epoch: int) -> Path:
     return workdir / f"best_{epoch:05d}.safetensors"
 
 
-def new_state(given: Train, seed: int, data_key: str, device: torch.device, start: Networks | None) -> State:
+def new_state(
+    given: Train,
+    seed: int,
+    data_key: str,
+    device: torch.device,
+    start: Networks | None,
+    groups: Groups | None = None,
+) -> State:
     """The state before the first step."""
     network = network_of(given)
     G = build_generator(network, seed_of(seed, "generator"))
@@ -200,7 +210,7 @@ def new_state(given: Train, seed: int, data_key: str, device: torch.device, star
         opt_g=adam(G, given.lr, given.pl_interval if given.pl_weight else None),
         opt_d=adam(D, given.lr, given.r1_interval if given.r1_gamma else None),
         pl_mean=torch.zeros([], device=device),
-        key=run_key(given, seed, data_key, start),
+        key=run_key(given, seed, data_key, start, groups),
     )
 
 
@@ -236,10 +246,10 @@ def _move_run(source: Path, target: Path) -> None:
         path.replace(target / path.name)
 
 
-def _begin(workdir: Path, images: Tensor, state: State, given: Train, seed: int) -> None:
+def _begin(workdir: Path, images: Tensor, state: State, given: Train, seed: int, groups: Groups | None) -> None:
     """Show the real images and the untouched start."""
     (workdir / GRIDS).mkdir(parents=True, exist_ok=True)
-    shown = images[order(seed, 0, len(images))[:GRID]].permute(0, 2, 3, 1)
+    shown = images[order(seed, 0, len(images), groups)[:GRID]].permute(0, 2, 3, 1)
     save_png(workdir / GRIDS / "reals.png", _square(shown.cpu().numpy()))
     _save_fakes(workdir, state.G_ema, given.batch, seed, epoch=0)
 

@@ -32,10 +32,12 @@ from semireal.params.train import Train
 from semireal.stylegan2 import Generator, Networks, load_networks, parallel, save_networks, training
 from semireal.stylegan2.checkpoint import State, save_state
 from semireal.stylegan2.config import deciding
+from semireal.stylegan2.order import Groups
 from semireal.stylegan2.training import Row
-from semireal.training import dataset, start, work
+from semireal.training import balance, dataset, start, work
 from semireal.training.monitor import Monitor
 from semireal.vision import efficientnet, sides
+from semireal.vision.looks import Band
 
 NAME = "semireal.training.train"  # of this module, which torchrun starts as __main__
 HISTORY = "history.csv"
@@ -68,13 +70,15 @@ def run(data: Path, models: Path, out: Path, given: Given) -> None:
             networks = start_of(given.train.init)
             images, rows = dataset.load(data, given.train.resolution, given.train.photo_ratio, given.seed)
         data_key = hashlib.sha256(images.numpy().data).hexdigest()
-        decides = deciding(given.train, given.seed, data_key, networks) | {"code": code.key_of_modules(NAME)}
+        band = dataset.band(rows)
+        groups = groups_of(images, rows, band, given.train, device)
+        decides = deciding(given.train, given.seed, data_key, networks, groups) | {"code": code.key_of_modules(NAME)}
         with work.opened(decides, made_on(machine, device), given.train, machine.resume) as (folder, made):
             if given.train.mirror and parallel.rank() == 0:
                 _note_sides(images, device)
-            monitor = monitor_of(images, rows, given.train, device) if parallel.rank() == 0 else _absent
+            monitor = monitor_of(images, band, given.train, device) if parallel.rank() == 0 else _absent
             state = training.train(
-                images, given.train, given.seed, folder, data_key, device, machine, networks, monitor
+                images, given.train, given.seed, folder, data_key, device, machine, networks, monitor, groups=groups
             )
             if parallel.rank() == 0:
                 _save(models, folder, state)
@@ -112,9 +116,20 @@ def launch(out: Path, processes: int) -> None:
         raise UserError(f"train: one of {processes} processes failed; its message is above")
 
 
-def monitor_of(images: torch.Tensor, rows: Sequence[Image], given: Train, device: torch.device) -> Monitor:
+def groups_of(
+    images: torch.Tensor, rows: Sequence[Image], band: Band | None, given: Train, device: torch.device
+) -> Groups | None:
+    """The groups of train.balance, and a word about them; None without."""
+    if given.balance is None:
+        return None
+    found = balance.groups(rows, images, given.balance, band, device)
+    if parallel.rank() == 0:
+        stage.say(f"train: {balance.told(found, given.balance)}")
+    return found
+
+
+def monitor_of(images: torch.Tensor, band: Band | None, given: Train, device: torch.device) -> Monitor:
     """What measures the snapshots; says so where it cannot look at the eyes."""
-    band = dataset.band(rows)
     if band is None:
         stage.say("train: nothing is measured of the eyes: the detector gave no landmarks of these faces")
     return Monitor(images.permute(0, 2, 3, 1).numpy(), band, given.monitor == "inception", device)

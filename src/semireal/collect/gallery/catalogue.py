@@ -10,10 +10,12 @@ from semireal.collect.gallery import finish, scene, spoil
 from semireal.collect.gallery.faces import ANYBODY, CHARACTERS, STYLES, Box, draw, face_box, passes_for
 from semireal.collect.gallery.ink import Colour, Image
 
-Kind = Literal["good", "noface", "sketch", "anime", "duplicate", "tiny", "blurred", "truncated", "html", "intruder"]
+Kind = Literal[
+    "good", "noface", "sketch", "anime", "duplicate", "tiny", "blurred", "truncated", "html", "intruder", "made"
+]
 
 _KINDS = get_args(Kind)
-_FACES = ("good", "intruder")  # as they were drawn
+_FACES = ("good", "intruder", "made")  # as they were drawn
 TAGS = (*CHARACTERS, ANYBODY)
 GOOD_PER_STYLE = dict.fromkeys(CHARACTERS, 112) | {ANYBODY: 750}
 # Posts of each kind per character and style, besides the good ones: a quarter of the list of a character.
@@ -29,6 +31,9 @@ _SPOILED: dict[Kind, int] = {
 }
 # Good pictures of somebody else per character and style: a twelfth of the list, as a search by a tag finds them.
 INTRUDERS = dict.fromkeys(CHARACTERS, 13) | {ANYBODY: 0}
+# Good pictures per character and style that are marked as made by a machine: one by a tag, the others by their files.
+_MADE = dict.fromkeys(CHARACTERS, ("jpeg", "declared", "settings")) | {ANYBODY: ()}
+_MADE_TAG = "ai_generated"
 # Good pictures per character and style in other encodings than an ordinary JPEG.
 _ENCODED = {
     "png": 7,
@@ -127,15 +132,17 @@ def posts(character: str, seed: int = 0) -> list[Post]:
             numbers = originals if kind == "duplicate" else np.arange(count) + 1000
             plans += [(style, kind, "jpeg", int(number)) for number in numbers]
         plans += [(style, "intruder", "jpeg", number) for number in _strangers(seed, character, style)]
-    order = rng.permutation(len(plans))
+    order = rng.permutation(len(plans)).tolist()
+    # at the end of the list, so that they change nothing about the others
+    made = [(style, "made", name, 3000 + n) for style in STYLES for n, name in enumerate(_MADE[character])]
     out = []
-    for place, k in enumerate(order):
-        style, kind, encoding, number = plans[k]
+    for place, (style, kind, encoding, number) in enumerate([*(plans[k] for k in order), *made]):
+        marks = [_MADE_TAG] if kind == "made" and encoding == "jpeg" else []
         title, author, licence = (str(rng.choice(names)) for names in (_TITLES, _AUTHORS, _LICENCES))
         out.append(
             Post(
                 id=(which + 1) * 10_000 + len(plans) - place,
-                tags=tuple(sorted((character, style, str(rng.choice(("fantasy", "fan_art", "character")))))),
+                tags=tuple(sorted((character, style, str(rng.choice(("fantasy", "fan_art", "character"))), *marks))),
                 title=f"{character.replace('_', ' ')}, {title}",
                 author=author,
                 licence=licence,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from PIL import Image as Pillow
+from PIL import PngImagePlugin
 
 from semireal.collect.gallery.ink import (
     SHIFT,
@@ -29,6 +30,13 @@ PAGE = b"""<!DOCTYPE html>
 <html><head><title>Log in</title></head>
 <body><h1>Please log in</h1><p>You must be logged in to see this picture.</p></body></html>
 """
+DECLARATION = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>
+</rdf:RDF></x:xmpmeta>"""
+SETTINGS = """portrait, soft light
+Negative prompt: blurry
+Steps: 25, Sampler: Euler a, CFG scale: 7, Seed: 1234, Size: 512x512, Model: drawn"""
 
 
 # --- encodings ---------------------------------------------------------------------------------------------
@@ -103,6 +111,18 @@ def _moving_webp(image: Image, _: Rng) -> bytes:
     return _save(first, "WEBP", save_all=True, append_images=rest, duration=400, quality=90, method=0)
 
 
+def _declared(image: Image, rng: Rng) -> bytes:
+    """With the word of the IPTC for what a model has made, as several programs write it."""
+    return _save(Pillow.fromarray(image), "JPEG", quality=int(rng.integers(90, 95)), xmp=DECLARATION)
+
+
+def _settings(image: Image, _: Rng) -> bytes:
+    """With the settings of a generator, as AUTOMATIC1111 writes them."""
+    about = PngImagePlugin.PngInfo()
+    about.add_text("parameters", SETTINGS)
+    return _save(Pillow.fromarray(image), "PNG", compress_level=1, pnginfo=about)
+
+
 # name of the encoding: file extension, encoder
 ENCODINGS: dict[str, tuple[str, Callable[[Image, Rng], bytes]]] = {
     "jpeg": ("jpg", lambda image, rng: jpeg(image, int(rng.integers(90, 95)))),
@@ -116,6 +136,8 @@ ENCODINGS: dict[str, tuple[str, Callable[[Image, Rng], bytes]]] = {
     "gif": ("gif", _gif),
     "apng": ("png", _apng),
     "moving_webp": ("webp", _moving_webp),
+    "declared": ("jpg", _declared),
+    "settings": ("png", _settings),
 }
 
 
