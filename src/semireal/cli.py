@@ -335,9 +335,7 @@ def verify() -> None:
 
 
 @command("compare-lock", "compare-lock --record")
-@click.option(
-    "--record", is_flag=True, help=f"write to {paths.MADE_ON} that this machine made dvc.lock, to be committed"
-)
+@click.option("--record", is_flag=True, help=f"write to {paths.MADE_ON} that this machine made dvc.lock")
 def compare_lock(record: bool) -> None:
     """Compare the results here with those that are committed.
 

@@ -29,18 +29,18 @@ OWN = ["name=me", "collection=own/me", "drawn=[]"]
 AGAIN = {
     "drawn": [],  # goes with the collection
     "profile": [],  # says where the others come from
-    "name": ["filter", "dedupe", "funnel", "train", "blend", "sample", "evaluate", "report"],
+    "name": ["filter", "dedupe", "funnel", "train", "blend", "sample", "evaluate", "report", "publish"],
     "collection": STAGES,
-    "seed": ["train", "blend", "sample", "evaluate", "report"],
+    "seed": ["train", "blend", "sample", "evaluate", "report", "publish"],
     "crop": STAGES,
     "resize": STAGES,  # stage crop finishes the large heads
     "filter": STAGES[2:],
     "dedupe": STAGES[3:],
-    "train": ["train", "blend", "sample", "evaluate", "report"],
-    "blend": ["blend", "sample", "evaluate", "report"],
-    "sample.snapshot": ["blend", "sample", "evaluate", "report"],
-    "sample": ["sample", "evaluate", "report"],
-    "evaluate": ["evaluate", "report"],
+    "train": ["train", "blend", "sample", "evaluate", "report", "publish"],
+    "blend": ["blend", "sample", "evaluate", "report", "publish"],
+    "sample.snapshot": ["blend", "sample", "evaluate", "report", "publish"],
+    "sample": ["sample", "evaluate", "report", "publish"],
+    "evaluate": ["evaluate", "report", "publish"],
     "report": ["report"],
 }
 KEYS = sorted(compose.flat(yaml.safe_load((ROOT / "params.yaml").read_text())))

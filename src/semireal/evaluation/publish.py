@@ -9,7 +9,7 @@ history.csv            the training: one row per epoch, floats with DIGITS signi
 snapshots.csv          those rows of it in which a snapshot was measured; none where none was
 funnel.json, crop.json, filter.json, dedupe.json   how many images were left, and why the others were not
 train.json             the numbers of the last epoch, and which was the best
-samples.jpg            the grid of samples, at most SIDE px wide and high
+grid.jpg, psi_row.jpg, style_mix.jpg   the samples, at most SIDE px wide and high
 funnel.png, curves.png, psi_sweep_plot.png, fid_by_size_plot.png   the figures, in COLOURS colours
 
 Equal inputs give equal bytes. The stage adds results/metrics.json, the few numbers that experiments are compared by.
@@ -39,8 +39,9 @@ FIGURES = (
     paths.EVALUATION / "psi_sweep_plot.png",
     paths.EVALUATION / "fid_by_size_plot.png",
 )
-COLOURS = 64  # enough for lines, bars and the edges of letters
-SIDE, QUALITY = 512, 80
+PHOTOS = ("grid", "psi_row", "style_mix")  # of the samples
+COLOURS = 256
+SIDE, QUALITY = 384, 80
 DIGITS = 7
 MEASURED = "snapshot_distance"  # the column of the history that a measured snapshot has
 
@@ -54,7 +55,8 @@ def run(root: Path, out: Path) -> None:
         (out / name).write_bytes(read(root / source))
     for source in FIGURES:
         (out / source.name).write_bytes(_figure(_picture(root / source)))
-    (out / "samples.jpg").write_bytes(_photo(_picture(root / paths.SAMPLES / "grid.png")))
+    for name in PHOTOS:
+        (out / f"{name}.jpg").write_bytes(_photo(_picture(root / paths.SAMPLES / f"{name}.png")))
     last, best = (json.loads(read(root / paths.TRAINING / name)) for name in ("metrics.json", "report.json"))
     files.write_json(out / "train.json", last | best)
     history = pd.read_csv(io.BytesIO(read(root / paths.TRAINING / "history.csv")))

@@ -20,7 +20,7 @@ from semireal.files import key_of, write_json
 from semireal.pipeline import verify
 from semireal.pipeline.commands import git
 
-COMPUTING = re.compile(r"avx|amx|fma$|f16c|asimd|sve|sme|bf16|i8mm")  # instruction sets that change sums
+COMPUTING = re.compile(r"avx|amx|fma$|f16c|asimd|sve|sme\d?$|bf16|i8mm")  # instruction sets that change sums
 RECORD = "semireal compare-lock --record"
 
 
@@ -36,7 +36,7 @@ def run(root: Path, *, record: bool) -> None:
     if told is None:
         stage.say("compare-lock: no dvc.lock is committed that this one could be compared with")
     else:
-        _compare(verify.stages_of(schema.parse_yaml(told, f"HEAD:{verify.LOCK}")), here, root)
+        _compare(verify.stages_of(schema.parse_yaml(told.encode(), f"HEAD:{verify.LOCK}")), here, root)
     if record:
         write_json(root / paths.MADE_ON, this_machine() | {"outputs": outputs_of(here)})
         stage.say(f"{paths.MADE_ON}: says that {verify.LOCK} was made here. Commit both, and {paths.PUBLISHED}")
@@ -64,8 +64,11 @@ def maker_of(stages: dict[str, Any], record: str | None) -> str:
     record: the content of results/machine.json of the same commit; it says nothing of outputs that it was not written
     for.
     """
-    found = json.loads(record) if record else {}
-    if found.get("outputs") != outputs_of(stages):
+    try:
+        found = json.loads(record or "")
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict) or found.get("outputs") != outputs_of(stages):
         return f"on what machine it was made is not written down (by {RECORD})"
     return _text(found)
 
@@ -89,8 +92,8 @@ def this_machine() -> dict[str, Any]:
 
 def _text(made_on: dict[str, Any]) -> str:
     """A machine in one line, without the list of its instruction sets."""
-    shown = {key: value for key, value in made_on.items() if key not in ("cpu", "instructions", "outputs")}
-    return ", ".join([str(made_on["cpu"]), *(f"{key} {shown[key]}" for key in sorted(shown))])
+    shown = [key for key in sorted(made_on) if key not in ("cpu", "instructions", "outputs")]
+    return ", ".join([str(made_on.get("cpu")), *(f"{key} {made_on[key]}" for key in shown)])
 
 
 def _committed(root: Path, path: Path) -> str | None:
