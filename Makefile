@@ -50,6 +50,7 @@ repro: git .venv  ## run the whole graph on the embedded demo, offline, and prin
 	@python -m semireal mend
 	dvc repro
 	dvc metrics show results/metrics.json
+	@python -m semireal compare-lock
 	@echo 'Open results/report.html in a browser to see it all.'
 
 KIND ?=

@@ -68,7 +68,7 @@ TRAIN = Train(
     channels_last=True,
     tf32=False,
 )
-STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "blend", "sample", "evaluate", "report"]
+STAGES = ["crop", "resize", "filter", "dedupe", "funnel", "train", "blend", "sample", "evaluate", "report", "publish"]
 ALL = ["code", "scrape@geralt", *STAGES]
 
 
@@ -104,7 +104,7 @@ def clone(folder: Path, changes: dict[str, Any] = TINY, images: int = 14) -> Pat
         check=True,
     )
     for name in sorted(filter(None, listed.stdout.split("\0"))):
-        if (ROOT / name).is_file() and name != "dvc.lock":
+        if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("results/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
             (folder / name).chmod((ROOT / name).stat().st_mode)

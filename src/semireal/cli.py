@@ -334,6 +334,18 @@ def verify() -> None:
     verify.run(Path())
 
 
+@command("compare-lock", "compare-lock --record")
+@click.option("--record", is_flag=True, help=f"write to {paths.MADE_ON} that this machine made dvc.lock")
+def compare_lock(record: bool) -> None:
+    """Compare the results here with those that are committed.
+
+    The hashes of dvc.lock, output by output, with those of HEAD; and the machine that made those.
+    """
+    from semireal.pipeline import compare_lock
+
+    compare_lock.run(Path(), record=record)
+
+
 @command("export --format onnx", "export --generator models/best.safetensors --out yennefer.safetensors")
 @click.option(
     "--format",

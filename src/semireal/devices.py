@@ -37,11 +37,17 @@ def check(here: Machine, batch: int, group: int) -> None:
         raise UserError(f"{named('micro_batch')}: found {here.micro_batch}, need null or a multiple of {group}")
 
 
+def cpu(cpuinfo: Path | None = None) -> tuple[str, set[str]]:
+    """What the CPU of this machine calls itself, and its instruction sets; empty where it does not say."""
+    cpuinfo = cpuinfo or CPUINFO
+    if not cpuinfo.exists():
+        return "", set()
+    lines = [[part.strip() for part in line.split(":", 1)] for line in cpuinfo.read_text().splitlines() if ":" in line]
+    model = next((value for name, value in lines if name == "model name"), "")
+    return model, {flag for name, flags in lines if name in ("flags", "Features") for flag in flags.split()}
+
+
 def is_slow_with(precision: str, cpuinfo: Path | None = None) -> bool:
     """Whether the CPU of this machine says that it has no instructions for a precision, and so has to imitate it."""
-    cpuinfo = cpuinfo or CPUINFO
-    if precision not in INSTRUCTIONS or not cpuinfo.exists():
-        return False
-    lines = [line.partition(":") for line in cpuinfo.read_text().splitlines()]
-    there = {flag for name, _, flags in lines if name.strip() in ("flags", "Features") for flag in flags.split()}
-    return bool(there) and not there.intersection(INSTRUCTIONS[precision])
+    _, there = cpu(cpuinfo)
+    return precision in INSTRUCTIONS and bool(there) and not there.intersection(INSTRUCTIONS[precision])

@@ -22,5 +22,10 @@ FUNNEL = Path("results/funnel")
 TRAINING = Path("results/train")
 SAMPLES = Path("results/samples")
 EVALUATION = Path("results/evaluation")
-METRICS = Path("results/metrics.json")
+HEADLINE = EVALUATION / "metrics.json"  # the few numbers that experiments are compared by
 REPORT = Path("results/report.html")
+
+# in git
+METRICS = Path("results/metrics.json")  # HEADLINE again
+PUBLISHED = Path("results/published")
+MADE_ON = Path("results/machine.json")

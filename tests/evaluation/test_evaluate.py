@@ -423,7 +423,7 @@ def test_published_names_come_with_the_published_network_only(
         workspace.run(data, workspace.params(inception=str(file), images=8))
 
 
-def test_stage_writes_both_outs(workspace: Workspace) -> None:
+def test_stage_writes_its_out(workspace: Workspace) -> None:
     workspace.make("data/dataset", mixed(12))
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["train"]["resolution"] = 16
@@ -431,17 +431,14 @@ def test_stage_writes_both_outs(workspace: Workspace) -> None:
     content["evaluate"] |= {"images": 8, "psi_images": 8, "psis": [0.5, 1], "resamples": 20, "neighbours": 2}
     (workspace.root / "params.yaml").write_text(yaml.safe_dump(content))
     runpy.run_path(str(ROOT / "stages/evaluate.py"), run_name="__main__")
-    found = json.loads((workspace.root / "results/metrics.json").read_text())
+    found = json.loads((workspace.root / "results/evaluation/metrics.json").read_text())
     assert found["generated_images"] == 8
     files = {f.name for f in (workspace.root / "results/evaluation").iterdir()}
     assert files == {
         *("evaluation.json", "measures.csv", "psi_sweep.csv", "fid_by_size.csv", "nearest.csv"),
         *("psi_row.png", "closest_pairs.png", "closest_held_out.png"),
-        *("psi_sweep_plot.png", "fid_by_size_plot.png"),
+        *("psi_sweep_plot.png", "fid_by_size_plot.png", "metrics.json"),
     }
-    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
-    shown = [Path(name).name for plot in declared for name in plot if "results/evaluation" in name]
-    assert set(shown) <= files
 
 
 def test_face_rate_counts_faces(shared: Path, tmp_path: Path) -> None:

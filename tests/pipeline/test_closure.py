@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from semireal import code
+from semireal.pipeline.graph import outs_of
 from tiny import ALL, ROOT, copy, shell
 
 # Put in the way of every Python that the stage starts: writes down which modules it has loaded, which files it has
@@ -105,7 +106,7 @@ def test_files_and_parameters_that_a_stage_reads_are_declared(
     given |= dict.fromkeys(("${item}", "${name}"), "geralt")
     paths = [
         *declared["deps"],
-        *declared["outs"],
+        *outs_of(declared),
         *(next(iter(p)) for p in declared.get("params", []) if isinstance(p, dict)),
     ]
     for key, value in given.items():

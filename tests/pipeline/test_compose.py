@@ -20,7 +20,7 @@ from semireal import schema
 from semireal.errors import UserError
 from semireal.params import whole
 from semireal.pipeline import check, compose, parameters
-from semireal.pipeline.graph import affected, stages_of
+from semireal.pipeline.graph import affected, outs_of, stages_of
 from tiny import STAGES, clone, merge, shell
 
 RUN = ["exp", "run"]
@@ -29,18 +29,18 @@ OWN = ["name=me", "collection=own/me", "drawn=[]"]
 AGAIN = {
     "drawn": [],  # goes with the collection
     "profile": [],  # says where the others come from
-    "name": ["filter", "dedupe", "funnel", "train", "blend", "sample", "evaluate", "report"],
+    "name": ["filter", "dedupe", "funnel", "train", "blend", "sample", "evaluate", "report", "publish"],
     "collection": STAGES,
-    "seed": ["train", "blend", "sample", "evaluate", "report"],
+    "seed": ["train", "blend", "sample", "evaluate", "report", "publish"],
     "crop": STAGES,
     "resize": STAGES,  # stage crop finishes the large heads
     "filter": STAGES[2:],
     "dedupe": STAGES[3:],
-    "train": ["train", "blend", "sample", "evaluate", "report"],
-    "blend": ["blend", "sample", "evaluate", "report"],
-    "sample.snapshot": ["blend", "sample", "evaluate", "report"],
-    "sample": ["sample", "evaluate", "report"],
-    "evaluate": ["evaluate", "report"],
+    "train": ["train", "blend", "sample", "evaluate", "report", "publish"],
+    "blend": ["blend", "sample", "evaluate", "report", "publish"],
+    "sample.snapshot": ["blend", "sample", "evaluate", "report", "publish"],
+    "sample": ["sample", "evaluate", "report", "publish"],
+    "evaluate": ["evaluate", "report", "publish"],
     "report": ["report"],
 }
 KEYS = sorted(compose.flat(yaml.safe_load((ROOT / "params.yaml").read_text())))
@@ -292,7 +292,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = clone(tmp_path_factory.mktemp("graph"))
     declared = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"].values()
     stages = [stage.get("do", stage) for stage in declared]
-    outs = ["data/raw/demo/geralt", *(out for stage in stages for out in stage["outs"] if "$" not in out)]
+    outs = ["data/raw/demo/geralt", *(out for stage in stages for out in outs_of(stage) if "$" not in out)]
     deps = [dep for stage in stages for dep in stage["deps"]]
     inside = [dep for dep in deps if any(dep.startswith(f"{out}/") for out in outs)]
     for out in outs + inside:

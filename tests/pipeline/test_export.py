@@ -200,7 +200,9 @@ OUTS = {
     "results/samples/report.json": "{}",
     "results/evaluation/evaluation.json": "{}",
     "results/report.html": "",
-    "results/metrics.json": '{"distance_whole": 0.123456, "face_rate": 1.0}',
+    "results/metrics.json": "{}",
+    "results/published/train.json": "{}",
+    "results/evaluation/metrics.json": '{"distance_whole": 0.123456, "face_rate": 1.0}',
     "models/checkpoint.safetensors": "state",
 }
 THREE_LINES = """\
@@ -231,7 +233,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make(repo / "models/generator.safetensors", seed=seed)
         make(repo / "models/best.safetensors", seed=seed + 10)
         (repo / "models/network.safetensors").write_bytes((repo / "models/generator.safetensors").read_bytes())
-        targets = ["code", "scrape@geralt"] if seed == 0 else ["train", "blend", "sample", "evaluate", "report"]
+        targets = (
+            ["code", "scrape@geralt"] if seed == 0 else ["train", "blend", "sample", "evaluate", "report", "publish"]
+        )
         stages = STAGES if seed == 0 else []
         shell(repo, "dvc", "commit", "--force", *targets, *stages)
         shell(repo, "git", "add", "-A")
@@ -302,7 +306,7 @@ def mixed(published: Path, tmp_path: Path) -> Path:
     params["sample"]["snapshot"] = "best"
     (repo / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     dial.run(repo / "start.safetensors", repo / "models/best.safetensors", repo / paths.NETWORK, 8, 0.25, None)
-    shell(repo, "dvc", "commit", "--force", "blend", "sample", "evaluate", "report")
+    shell(repo, "dvc", "commit", "--force", "blend", "sample", "evaluate", "report", "publish")
     return repo
 
 
@@ -346,7 +350,7 @@ def test_card_of_a_blend_of_an_earlier_training_tells_no_data(mixed: Path, tmp_p
     assert "named artists" not in text
 
 
-@pytest.mark.parametrize("file", ["data/dataset/manifest.csv", "results/metrics.json"])
+@pytest.mark.parametrize("file", ["data/dataset/manifest.csv", "results/evaluation/metrics.json"])
 def test_card_takes_nothing_that_was_changed(published: Path, tmp_path: Path, file: str) -> None:
     before = (published / file).read_text()
     (published / file).write_text(before.replace("CC0-1.0", "mine").replace("0.123456", "0.1"))

@@ -88,12 +88,12 @@ def test_second_repro_runs_nothing(repo: Path) -> None:
 def test_plots_and_metrics_are_declared_right(repo: Path) -> None:
     shown = json.loads(shell(repo, "dvc", "metrics", "show", "--json"))
     files = shown[""]["data"]
-    assert "kept" in files["data/dataset/report.json"]["data"]
+    assert "kept" in files["results/published/dedupe.json"]["data"]
     assert "frechet_whole" in files["results/metrics.json"]["data"]
     plots = shell(repo, "dvc", "plots", "show", "-o", "plots_page")
     assert "WARNING" not in plots
     # the curves come from a CDN in that page: whoever is offline has them as a picture
-    assert "results_train_curves.png" in (repo / "plots_page" / "index.html").read_text()
+    assert "results_published_curves.png" in (repo / "plots_page" / "index.html").read_text()
 
 
 @pytest.mark.slow
@@ -178,7 +178,7 @@ def test_a_sweep_of_psi_draws_and_measures_again_and_each_row_differs(repo: Path
     assert sorted(row["sample.psi"] for row in rows.values()) == ["0.3", "0.9"]
     for name in rows:
         ran = re.findall(r"Running stage '(.*)'", shell(repo, "dvc", "queue", "logs", name))
-        assert set(ran) <= {"code", "sample", "evaluate", "report"}, ran
+        assert set(ran) <= {"code", "sample", "evaluate", "report", "publish"}, ran
         assert {"sample", "evaluate"} <= set(ran)
     names = [f"distance_{kind}" for kind in ("whole", "layout", "eyes", "colour")] + [
         "precision_whole",
@@ -218,7 +218,7 @@ def test_the_dial_trains_nothing_again(repo: Path) -> None:
     (repo / "start").mkdir()
     save_networks(repo / "start/base.safetensors", found.config, moved, None, {})
     text = shell(repo, *run, "-S", "blend.base=start/base.safetensors", "-n", "half")
-    assert re.findall(r"Running stage '(.*)'", text) == ["code", "blend", "sample", "evaluate", "report"]
+    assert re.findall(r"Running stage '(.*)'", text) == ["code", "blend", "sample", "evaluate", "report", "publish"]
     assert "no common ancestor" not in text
     assert (trained.read_bytes() == before, network.read_bytes() == before) == (True, False)
     row = experiments(repo)["half"]
@@ -243,8 +243,8 @@ def experiments(repo: Path) -> dict[str, dict[str, str]]:
 def test_cheap_variants(repo: Path) -> None:
     """Another psi draws and measures again; more epochs go on from where the training ended."""
     for name, override, stages in [
-        ("other-psi", "sample.psi=0.7", ["sample", "evaluate", "report"]),
-        ("longer", "train.epochs=2", ["train", "blend", "sample", "evaluate", "report"]),
+        ("other-psi", "sample.psi=0.7", ["sample", "evaluate", "report", "publish"]),
+        ("longer", "train.epochs=2", ["train", "blend", "sample", "evaluate", "report", "publish"]),
     ]:
         text = shell(repo, "dvc", "exp", "run", "-n", name, "-S", "character=geralt", "-S", override)
         assert re.findall(r"Running stage '(.*)'", text) == ["code", *stages]  # code checks the parameters

@@ -54,7 +54,7 @@ def test_no_stage_writes_through_to_the_cache(made: Path, folder: Path, link: st
         return shell(repo, *start, *command, HOME=str(folder))
 
     run("dvc", "checkout", "--relink")
-    metrics = repo / "results/metrics.json"
+    metrics = repo / "results/evaluation/metrics.json"
     assert metrics.is_symlink() if link == "symlink" else metrics.stat().st_nlink > 1
     before, measured = _state(repo), metrics.read_bytes()
     assert all(found == path.parent.name + path.name.removesuffix(".dir") for path, (found, _) in before.items())

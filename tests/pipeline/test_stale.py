@@ -60,7 +60,7 @@ def test_changed_code_is_neither_trained_nor_measured_from_what_was_kept(repo: P
     edit(repo, "src/semireal/tensors.py", "/ 127.5 - 1", "/ 100 - 1")
     text = shell(repo, "dvc", "repro")
     # filter may ask who is in a picture, and leaves what it left before
-    stages = ["code", "filter", "train", "blend", "sample", "evaluate", "report"]
+    stages = ["code", "filter", "train", "blend", "sample", "evaluate", "report", "publish"]
     assert re.findall(r"Running stage '(.*)'", text) == stages
     assert "train: going on" not in text
     assert re.search(r"train: not as in the last run: .*\bcode\b.*; starting from the beginning", text)
@@ -104,7 +104,7 @@ def test_a_stage_alone_does_not_run_with_code_that_its_key_does_not_know(repo: P
     edit(repo, "src/semireal/training/sample.py", "COLUMNS = 8", "COLUMNS = 4")
     text = shell(repo, "dvc", "repro", "--single-item", "--force", "sample", ok=False)
     assert "error: sample: code/sample.txt is not about the code that is here (src/semireal/training/sample.py)" in text
-    assert ran(repo) == ["code", "sample", "evaluate", "report"]
+    assert ran(repo) == ["code", "sample", "evaluate", "report", "publish"]
 
 
 def while_running(repo: Path, stage: str, sign: str, change: Callable[[], None]) -> str:

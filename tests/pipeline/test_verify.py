@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from semireal import params
+from semireal import params, paths
 from semireal.errors import UserError
 from semireal.pipeline import verify
 from tiny import ALL, copy, environment, shell
@@ -102,6 +102,19 @@ def test_what_is_set_for_the_machine_holds_in_the_clone(bare: Path, monkeypatch:
     (bare / "machine.yaml").write_text("processes: 2\n")
     verify.run(bare)
     assert seen == ["processes: 2\n"]
+
+
+def test_results_that_differ_from_the_commit_are_no_change(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "repro", lambda _: None)
+    made = [bare / path for path in (verify.LOCK, paths.METRICS, paths.MADE_ON, paths.PUBLISHED / "funnel.json")]
+    for path in made[1:]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    shell(bare, "git", "add", "-A")
+    shell(bare, "git", "commit", "-q", "-m", "results")
+    for path in made:
+        path.write_text(path.read_text() + "\n")
+    verify.run(bare)
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def make(folder: Path, name: str, training_images: int = 4, **metrics: float) ->
         file.parent.mkdir(parents=True, exist_ok=True)
         images.save_png(file, texture(len(path), 64, 128))
     images.save_png(folder / "results/evaluation/closest_held_out.png", texture(1))
-    save_json(folder / "results/metrics.json", {"distance_whole": 0.0123, "yield": 0.66} | metrics)
+    save_json(folder / "results/evaluation/metrics.json", {"distance_whole": 0.0123, "yield": 0.66} | metrics)
     table = [measure(key, value) for key, value in ({"distance_whole": 0.0123} | metrics).items()]
     table.append(measure("blend", 0.4, psi=0.5, against="photo and portrait", low=0.31, high=0.52))
     save_json(
@@ -184,9 +184,9 @@ def test_published_figures_are_comparable_only_with_the_same_features(tmp_path: 
 
 def test_what_an_experiment_lacks_is_said(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text((make(tmp_path / "a", "elf") / "params.yaml").read_text())
-    with pytest.raises(UserError, match=r"the workspace: no results/metrics\.json\. Run `dvc repro`"):
+    with pytest.raises(UserError, match=r"the workspace: no results/evaluation/metrics\.json\. Run `dvc repro`"):
         workspace(tmp_path)
-    save_json(tmp_path / "results/metrics.json", {})
+    save_json(tmp_path / "results/evaluation/metrics.json", {})
     text = page_of(tmp_path, workspace(tmp_path))
     for part in (
         "No results/samples/grid.png",

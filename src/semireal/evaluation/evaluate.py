@@ -28,8 +28,8 @@ closest_pairs.png       the generated images at psi = 1 that are most like a tra
                         lie over it
 closest_held_out.png    the training images most like another one, that image below: what is normal
 
-The stage adds psi_sweep_plot.png and fid_by_size_plot.png. The few numbers that experiments are compared by
-are in results/metrics.json (see `headline`).
+The stage adds psi_sweep_plot.png, fid_by_size_plot.png and metrics.json, the few numbers that experiments are compared
+by (see `headline`).
 """
 
 import dataclasses

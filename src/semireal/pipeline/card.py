@@ -20,7 +20,7 @@ from semireal.training.blend import Recipe, recipe_of
 
 LOCK = Path("dvc.lock")
 # as dvc.lock writes them
-DATASET, RAW, METRICS = str(paths.DATASET), f"{paths.RAW}/", str(paths.METRICS)
+DATASET, RAW, METRICS = str(paths.DATASET), f"{paths.RAW}/", str(paths.HEADLINE)
 NETWORK = str(paths.NETWORK)
 SNAPSHOTS = {str(paths.GENERATOR): "last", str(paths.BEST): "best"}
 

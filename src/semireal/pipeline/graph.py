@@ -19,6 +19,11 @@ def stages_of(root: Path) -> Stages:
     return {name: stage.get("do", stage) for name, stage in declared.items() if name != code.STAGE}
 
 
+def outs_of(stage: Stages) -> list[str]:
+    """The outputs of a stage; dvc.yaml has those that git keeps with how."""
+    return [out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]]
+
+
 def direct(stages: Stages, key: str) -> list[str]:
     """The stages that declare the parameter, or its section, or (collection) a path with it."""
     parts = key.split(".")
@@ -41,7 +46,7 @@ def downstream(stages: Stages, start: Iterable[str]) -> list[str]:
     found = set(start)
     more = found
     while more:
-        outs = [Path(out) for name in more for out in stages[name]["outs"]]
+        outs = [Path(out) for name in more for out in outs_of(stages[name])]
         more = {
             name
             for name, stage in stages.items()

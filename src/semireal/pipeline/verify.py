@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semireal import devices, machine, params, schema, stage
+from semireal import devices, machine, params, paths, schema, stage
 from semireal.errors import UserError
 from semireal.params import whole
 from semireal.pipeline.commands import git
@@ -68,7 +68,12 @@ def run(root: Path) -> None:
 def locked(root: Path) -> dict[str, dict[str, Any]]:
     """The stages in the lock file of a repository, in the order of the graph; empty if there are none."""
     path = root / LOCK
-    found: dict[str, dict[str, Any]] = schema.load_yaml(path).get("stages", {}) if path.is_file() else {}
+    return stages_of(schema.load_yaml(path)) if path.is_file() else {}
+
+
+def stages_of(lock: Any) -> dict[str, dict[str, Any]]:
+    """The stages in the content of a lock file."""
+    found: dict[str, dict[str, Any]] = lock.get("stages", {})
     return found
 
 
@@ -125,7 +130,7 @@ def _check(root: Path, recorded: dict[str, Any]) -> None:
     if not (root / ".git").exists():
         raise UserError(f"verify: {root.resolve()} is not the top of a git repository; clone it, do not unpack it")
     changed = [line[3:] for line in git("status", "--porcelain", "--untracked-files=no", root=root).splitlines()]
-    changed = [name for name in changed if Path(name) != LOCK]
+    changed = [name for name in changed if not _is_made(Path(name))]
     if changed:
         raise UserError(f"verify: {changed[0]} has changes, but what is committed is verified. Commit or stash them")
     collection = whole.load(root / params.FILE).collection
@@ -133,6 +138,11 @@ def _check(root: Path, recorded: dict[str, Any]) -> None:
         raise UserError(f"verify: params.yaml: collection: found {collection}; only demo/... can be collected twice")
     if "evaluate" not in recorded:
         raise UserError("verify: dvc.lock has no results to compare with. Make them first: make repro")
+
+
+def _is_made(path: Path) -> bool:
+    """Whether a file is a result, or says what made it."""
+    return path in (LOCK, paths.METRICS, paths.MADE_ON) or paths.PUBLISHED in path.parents
 
 
 def _hashes(made: dict[str, Any], kind: str) -> dict[str, str]:

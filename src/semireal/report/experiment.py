@@ -127,6 +127,6 @@ def load(files: Files, label: str = "") -> Experiment:
         raise UserError(f"{where}: no params.yaml. Run in the root of the repository")
     content = schema.parse_yaml(given, f"{where}: params.yaml")
     shown = params.taken(Given, content, f"{where}: params.yaml")
-    if files.read(paths.METRICS) is None:
-        raise UserError(f"{where}: no results/metrics.json. Run `dvc repro`, or `dvc pull` if it was shared")
+    if files.read(paths.HEADLINE) is None:
+        raise UserError(f"{where}: no {paths.HEADLINE}. Run `dvc repro`, or `dvc pull` if it was shared")
     return Experiment(files, label, shown, content)

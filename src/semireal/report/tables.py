@@ -95,7 +95,7 @@ def named(metric: str) -> tuple[str, str]:
 
 def headline(experiment: Experiment) -> list[tuple[str, str, str]]:
     """Name, value and hint of the few numbers of an experiment; offline metrics stand in for the published ones."""
-    found = experiment.json(paths.METRICS)
+    found = experiment.json(paths.HEADLINE)
     cards = []
     for metric in CARDS:
         stand_in = STAND_INS.get(metric, metric) + OFFLINE
@@ -149,7 +149,7 @@ def pairs(experiment: Experiment) -> list[str]:
 def comparable(experiment: Experiment) -> str:
     """Why the published figures of the character are or are not comparable."""
     size, psi = experiment.given.resolution, experiment.given.psi
-    if "inception_score" in experiment.json(paths.METRICS):
+    if "inception_score" in experiment.json(paths.HEADLINE):
         same = f" It used \N{GREEK SMALL LETTER PSI} = 0.5 and 512 x 512 px; here the rows with {psi:g} come nearest."
         return "Roughly comparable: the report states neither how many samples it took nor a spread." + same
     return (
