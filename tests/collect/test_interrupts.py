@@ -148,10 +148,10 @@ def test_ctrl_c_while_journals_are_read_says_how_far_the_others_are(
             run(sources)
         load = Journal.load
 
-        def second_is_interrupted(path: Path) -> Journal:
+        def second_is_interrupted(path: Path, *, spare: bool) -> Journal:
             if path.parent.name.startswith("b-"):
                 raise KeyboardInterrupt
-            return load(path)
+            return load(path, spare=spare)
 
         monkeypatch.setattr(Journal, "load", second_is_interrupted)
         capsys.readouterr()
