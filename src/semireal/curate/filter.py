@@ -116,7 +116,8 @@ def lit(img: Pixels, row: Row) -> Row:
 def verdict(row: Row, params: Filter) -> str:
     """Reason to leave the image out, or "" to keep it.
 
-    What makes the other measures unreliable comes first; the size of the file, which says least, comes last.
+    What makes the other measures unreliable comes first. The size of the file, which says least, comes after
+    these; then what is beside, over and in the picture, of which the last two are asked about heads that pass so far.
     """
     if "p_photo" not in row:
         return str(row["reason"])

@@ -88,7 +88,7 @@ def _picture(path: Path) -> Pixels:
 def _figure(drawn: Pixels) -> bytes:
     """A drawing [H, W, 3] uint8 as PNG of few colours, a third of the size."""
     buffer = io.BytesIO()
-    Image.fromarray(drawn).quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    Image.fromarray(drawn).quantize(COLOURS).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
